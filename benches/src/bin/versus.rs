@@ -1,0 +1,3 @@
+//! Runs each workload on Threeply, its peers and the limits of the machine.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! A work-stealing thread pool and a process pool, both built by hand.
+
+pub mod process;
+pub mod thread;

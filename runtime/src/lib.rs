@@ -1,0 +1,1 @@
+//! A single-threaded event loop, built by hand on `mio`.

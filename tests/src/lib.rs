@@ -1,0 +1,3 @@
+//! What the integration tests share: the table of loom models.
+
+pub mod models;
