@@ -16,3 +16,40 @@ pub struct Model {
 
 /// Every model, grouped by the file that it drives.
 pub const MODELS: &[Model] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::MODELS;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
+        names.sort_unstable();
+        let before = names.len();
+        names.dedup();
+        assert_eq!(before, names.len(), "a name stands twice in MODELS");
+    }
+
+    /// A model that cannot fail proves nothing, so each needs a twin whose name
+    /// begins with the model's and ends in `_broken`.
+    #[test]
+    fn every_model_has_a_broken_twin_and_every_twin_a_model() {
+        let is_twin = |name: &str| name.ends_with("_broken");
+        for model in MODELS.iter().filter(|model| !is_twin(model.name)) {
+            let twin = MODELS
+                .iter()
+                .any(|twin| is_twin(twin.name) && twin.name.starts_with(model.name));
+            assert!(
+                twin,
+                "{} has no twin: add `{}_…broken`",
+                model.name, model.name
+            );
+        }
+        for twin in MODELS.iter().filter(|twin| is_twin(twin.name)) {
+            let model = MODELS
+                .iter()
+                .any(|model| !is_twin(model.name) && twin.name.starts_with(model.name));
+            assert!(model, "{} is the twin of no model in MODELS", twin.name);
+        }
+    }
+}
