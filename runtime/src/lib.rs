@@ -1,1 +1,3 @@
 //! A single-threaded event loop, built by hand on `mio`.
+
+pub mod sys;
