@@ -2,3 +2,6 @@
 
 pub mod sys;
 pub mod time;
+pub mod unblock;
+
+pub use unblock::unblock;
