@@ -1,5 +1,8 @@
 //! A single-threaded event loop, built by hand on `mio`.
 
+pub mod limits;
+pub mod switch;
+pub mod sync;
 pub mod sys;
 pub mod time;
 pub mod unblock;

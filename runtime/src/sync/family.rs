@@ -1,0 +1,269 @@
+//! The two families, and the only difference between them.
+//!
+//! Every primitive is a plain state with transitions (`permits.rs`, and the
+//! `State` in each file), put behind a [`Lock`]. What the lock is decides the
+//! family:
+//!
+//! | | [`Local`] | [`Shared`] |
+//! |---|---|---|
+//! | for | the tasks of one loop | threads, loops, thread-pool jobs |
+//! | lock | a `RefCell`, no atomics | a mutex around a few dozen instructions |
+//! | pointer | `Rc` | `Arc` |
+//! | `Send` | never | if the value is |
+//! | waits | async | async and blocking |
+//!
+//! So each primitive is written, explained and tested once, and neither family
+//! pays for the other. Users name them as `sync::local::Mutex<T>` and
+//! `sync::shared::Mutex<T>`, which are aliases.
+//!
+//! # Why the shared family has a lock inside
+//!
+//! Lock-free fast paths in front of the queue (tokio's semaphore) save one
+//! atomic read-modify-write of the four that a free lock and unlock cost, and
+//! put a second source of truth beside the queue. Under contention, which is
+//! what these types are for, the queue must be locked anyway. The section is
+//! short and runs no foreign code but [`Waker::clone`].
+//!
+//! Read before: `wait_queue.rs`; after: `permits.rs`.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::panic::{catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+use std::thread;
+
+use crate::switch;
+
+/// Wakers to wake and to drop *after* the lock is let go.
+///
+/// Both may run foreign code that comes back to the same primitive: a waker of
+/// a foreign executor may poll its task in `wake`, and dropping the last waker
+/// of a task may drop the task with all its guards and futures. Under the lock
+/// that would be a deadlock, or a `RefCell` panic.
+///
+/// Everything is woken even if one of the wakers panics.
+#[derive(Debug, Default)]
+pub struct After {
+    wake: Option<Waker>,
+    wake_more: Vec<Waker>,
+    discard: Option<Waker>,
+}
+
+impl After {
+    /// Wakes this waker, in the order of the calls.
+    #[inline]
+    pub fn wake(&mut self, waker: Option<Waker>) {
+        if self.wake.is_none() {
+            self.wake = waker;
+        } else {
+            self.wake_more.extend(waker);
+        }
+    }
+
+    /// Drops this waker unused.
+    #[inline]
+    pub fn discard(&mut self, waker: Option<Waker>) {
+        debug_assert!(self.discard.is_none(), "one operation discards one waker");
+        self.discard = waker;
+    }
+
+    /// Does it: what `drop` does, under a name that tells the moment.
+    #[inline]
+    fn run(self) {}
+}
+
+impl Drop for After {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(first) = self.wake.take() {
+            if self.wake_more.is_empty() {
+                first.wake();
+            } else {
+                wake_all(first, std::mem::take(&mut self.wake_more));
+            }
+        }
+    }
+}
+
+/// Wakes them all, then goes on with the first panic that one of them caused.
+#[cold]
+fn wake_all(first: Waker, more: Vec<Waker>) {
+    let mut panic = None;
+    for waker in std::iter::once(first).chain(more) {
+        if let Err(payload) = catch_unwind(|| waker.wake()) {
+            panic.get_or_insert(payload);
+        }
+    }
+    if let Some(payload) = panic
+        && !thread::panicking()
+    {
+        resume_unwind(payload);
+    }
+}
+
+/// A cell whose content is only reached inside [`with`](Lock::with).
+pub trait Lock<T> {
+    /// Puts `value` behind a lock.
+    fn new(value: T) -> Self;
+
+    /// Runs `f` alone with the content, lets go, then wakes and drops what `f`
+    /// put into [`After`]. `f` must run no foreign code except `Waker::clone`.
+    fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Local {}
+    impl Sealed for super::Shared {}
+}
+
+/// [`Local`] or [`Shared`]; see the [module](self). Sealed.
+pub trait Family: sealed::Sealed + Sized + 'static {
+    /// What stands around the state of a primitive.
+    type Lock<T>: Lock<T>;
+    /// What the handles of a channel share it by.
+    type Ref<T: ?Sized>: Clone + Deref<Target = T>;
+    /// A cell written once.
+    type Once<T>: Once<T>;
+
+    /// Allocates something to be shared.
+    fn share<T>(value: T) -> Self::Ref<T>;
+    /// The value itself if `shared` was the last handle, else the handle.
+    fn unshare<T>(shared: Self::Ref<T>) -> Result<T, Self::Ref<T>>;
+    /// Whether both handles share the same allocation.
+    fn same<T>(a: &Self::Ref<T>, b: &Self::Ref<T>) -> bool {
+        std::ptr::eq::<T>(&**a, &**b)
+    }
+}
+
+/// A cell written at most once; the standard library's, named alike.
+pub trait Once<T>: Default {
+    /// The value, if there is one.
+    fn get(&self) -> Option<&T>;
+    /// As `get`, exclusively.
+    fn get_mut(&mut self) -> Option<&mut T>;
+    /// Writes the value, or gives it back if there is one already.
+    fn set(&self, value: T) -> Result<(), T>;
+    /// Takes the value out.
+    fn into_inner(self) -> Option<T>;
+}
+
+/// The family for the tasks of one loop: no atomics, never `Send`.
+#[derive(Debug)]
+pub enum Local {}
+
+/// The family for several threads: each primitive is async and blocking.
+#[derive(Debug)]
+pub enum Shared {}
+
+/// The lock of [`Local`]: a `RefCell` that stays on its thread.
+#[derive(Debug)]
+pub struct LocalLock<T> {
+    value: RefCell<T>,
+    /// A `RefCell` may move to another thread while it isn't borrowed. That
+    /// would be sound here too, but the family promises that it doesn't.
+    stays: PhantomData<Rc<()>>,
+}
+
+impl<T> Lock<T> for LocalLock<T> {
+    fn new(value: T) -> Self {
+        LocalLock {
+            value: RefCell::new(value),
+            stays: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R {
+        let mut after = After::default();
+        let result = f(&mut self.value.borrow_mut(), &mut after);
+        after.run();
+        result
+    }
+}
+
+/// The lock of [`Shared`].
+#[derive(Debug)]
+pub struct SharedLock<T> {
+    value: switch::Mutex<T>,
+}
+
+impl<T> Lock<T> for SharedLock<T> {
+    fn new(value: T) -> Self {
+        SharedLock {
+            value: switch::Mutex::new(value),
+        }
+    }
+
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R {
+        let mut after = After::default();
+        let result = {
+            // Poison is ignored: a panic inside (an allocation that fails, a
+            // foreign `Waker::clone`) happens before the state is changed.
+            let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+            f(&mut value, &mut after)
+        };
+        after.run();
+        result
+    }
+}
+
+impl Family for Local {
+    type Lock<T> = LocalLock<T>;
+    type Ref<T: ?Sized> = Rc<T>;
+    type Once<T> = std::cell::OnceCell<T>;
+
+    fn share<T>(value: T) -> Rc<T> {
+        Rc::new(value)
+    }
+    fn unshare<T>(shared: Rc<T>) -> Result<T, Rc<T>> {
+        Rc::try_unwrap(shared)
+    }
+}
+
+impl Family for Shared {
+    type Lock<T> = SharedLock<T>;
+    type Ref<T: ?Sized> = Arc<T>;
+    type Once<T> = std::sync::OnceLock<T>;
+
+    fn share<T>(value: T) -> Arc<T> {
+        Arc::new(value)
+    }
+    fn unshare<T>(shared: Arc<T>) -> Result<T, Arc<T>> {
+        Arc::try_unwrap(shared)
+    }
+}
+
+impl<T> Once<T> for std::cell::OnceCell<T> {
+    fn get(&self) -> Option<&T> {
+        self.get()
+    }
+    fn get_mut(&mut self) -> Option<&mut T> {
+        self.get_mut()
+    }
+    fn set(&self, value: T) -> Result<(), T> {
+        self.set(value)
+    }
+    fn into_inner(self) -> Option<T> {
+        self.into_inner()
+    }
+}
+
+impl<T> Once<T> for std::sync::OnceLock<T> {
+    fn get(&self) -> Option<&T> {
+        self.get()
+    }
+    fn get_mut(&mut self) -> Option<&mut T> {
+        self.get_mut()
+    }
+    fn set(&self, value: T) -> Result<(), T> {
+        self.set(value)
+    }
+    fn into_inner(self) -> Option<T> {
+        self.into_inner()
+    }
+}

@@ -1,0 +1,216 @@
+//! [`Notify`]: wakes one waiter, or all, and keeps at most one notification
+//! for later.
+//!
+//! Read before: `place.rs`; after: `event.rs`, `condvar.rs`.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::blocking;
+use super::coop;
+use super::family::{After, Family, Lock, Shared};
+use super::place::Place;
+use super::wait_queue::{Ticket, Turn, WaitQueue};
+
+/// What a [`Notify`] knows.
+///
+/// # Invariants
+///
+/// 1. `stored` only while nobody waits: a notification goes to a waiter if
+///    there is one.
+#[derive(Debug)]
+struct State {
+    line: WaitQueue,
+    stored: bool,
+    /// How many times `notify_waiters` was called: a `Notified` made before a
+    /// call is let go by it even if it wasn't polled yet.
+    broadcasts: u64,
+}
+
+impl State {
+    fn notify_one(&mut self, after: &mut After) {
+        match self.line.grant_front() {
+            Some(waker) => after.wake(Some(waker)),
+            None => self.stored = true,
+        }
+    }
+
+    /// A waiter that leaves with a notification in hand passes it on.
+    fn leave(&mut self, ticket: Ticket, after: &mut After) {
+        let left = self.line.leave(ticket);
+        after.discard(left.waker);
+        if left.turn == Turn::Granted {
+            self.notify_one(after);
+        }
+    }
+}
+
+/// A notification without a value, named as in tokio.
+///
+/// [`notify_one`](Self::notify_one) wakes the one who waits longest, or is
+/// kept for the next to come (one at most, however often it is called).
+/// [`notify_waiters`](Self::notify_waiters) wakes all who wait and keeps
+/// nothing. To wait for a state that lasts use an `Event` or a `watch` channel.
+///
+/// O(1), `notify_waiters` O(waiters). A [`Notified`] can be dropped at any
+/// moment: a notification that it was given by `notify_one` goes to the next.
+///
+/// # Never miss a change
+///
+/// Make the [`Notified`] first, look at the condition, then await: a
+/// `notify_waiters` between looking and awaiting counts.
+pub struct Notify<F: Family> {
+    state: F::Lock<State>,
+}
+
+impl<F: Family> Notify<F> {
+    /// Nobody waits, nothing is stored.
+    pub fn new() -> Self {
+        Notify {
+            state: F::Lock::new(State {
+                line: WaitQueue::new(),
+                stored: false,
+                broadcasts: 0,
+            }),
+        }
+    }
+
+    /// Wakes the first in the line, or stores one notification if it is empty.
+    #[inline]
+    pub fn notify_one(&self) {
+        self.state.with(State::notify_one);
+    }
+
+    /// Wakes all who wait now; stores nothing.
+    pub fn notify_waiters(&self) {
+        self.state.with(|state, after| {
+            state.broadcasts += 1;
+            while let Some(waker) = state.line.release_front() {
+                after.wake(Some(waker));
+            }
+        });
+    }
+
+    /// Waits for a notification.
+    ///
+    /// It takes its place in the line when it is first polled, or by
+    /// [`Notified::enable`]; `notify_waiters` counts from this call on.
+    #[inline]
+    pub fn notified(&self) -> Notified<'_, F> {
+        let broadcasts = self.state.with(|state, _| state.broadcasts);
+        Notified {
+            place: Place::new(&self.state, State::leave),
+            broadcasts,
+            done: false,
+        }
+    }
+
+    /// How many wait now.
+    pub fn waiters(&self) -> usize {
+        self.state.with(|state, _| state.line.len())
+    }
+}
+
+impl Notify<Shared> {
+    /// Blocks the thread until it is notified.
+    ///
+    /// # Panics
+    ///
+    /// On the thread of an event loop that runs: use `notified().await` there.
+    pub fn blocking_notified(&self) {
+        blocking::wait(
+            "Notify::blocking_notified",
+            "notified().await",
+            self.notified(),
+        );
+    }
+}
+
+impl<F: Family> Default for Notify<F> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<F: Family> fmt::Debug for Notify<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (stored, waiting) = self.state.with(|s, _| (s.stored, s.line.len()));
+        f.debug_struct("Notify")
+            .field("stored", &stored)
+            .field("waiting", &waiting)
+            .finish()
+    }
+}
+
+/// The future of [`Notify::notified`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Notified<'a, F: Family> {
+    place: Place<'a, F, State>,
+    broadcasts: u64,
+    done: bool,
+}
+
+impl<F: Family> Notified<'_, F> {
+    /// Takes its place in the line without waiting. Returns whether it is
+    /// notified already: awaiting it is then over at once.
+    pub fn enable(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.done || self.step(&mut cx).is_ready()
+    }
+
+    #[inline]
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let seen = self.broadcasts;
+        let polled = self
+            .place
+            .poll_unbudgeted(cx, |state, ticket, cx, after| match ticket {
+                None if state.broadcasts != seen => Poll::Ready(()),
+                None if state.stored => {
+                    state.stored = false;
+                    Poll::Ready(())
+                }
+                None => {
+                    *ticket = Some(state.line.join((), cx.waker().clone()));
+                    Poll::Pending
+                }
+                Some(place) if state.line.turn(place) == Turn::Waiting => {
+                    after.discard(state.line.renew(place, cx.waker()));
+                    Poll::Pending
+                }
+                Some(_) => {
+                    if let Some(place) = ticket.take() {
+                        state.line.leave(place);
+                    }
+                    Poll::Ready(())
+                }
+            });
+        self.done = polled.is_ready();
+        polled
+    }
+}
+
+impl<F: Family> Future for Notified<'_, F> {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.done {
+            return Poll::Ready(());
+        }
+        if coop::poll_proceed(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.step(cx)
+    }
+}
+
+impl<F: Family> fmt::Debug for Notified<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notified")
+            .field("waiting", &self.place.is_taken())
+            .field("done", &self.done)
+            .finish()
+    }
+}

@@ -1,0 +1,175 @@
+//! Counted permits with a line in front: the state machine beneath
+//! [`Semaphore`](super::semaphore::Semaphore), `Mutex` (one permit), `RwLock`
+//! (a writer takes them all), the free slots of a bounded channel, and both
+//! sides of a `Queue`.
+//!
+//! A pure state: no lock, no waiting, no foreign code. Whoever owns it puts it
+//! behind the [`Lock`](super::family::Lock) of its family.
+//!
+//! Read before: `wait_queue.rs`; after: `place.rs`, `semaphore.rs`.
+
+use std::task::{Poll, Waker};
+
+use super::family::After;
+use super::wait_queue::{Ticket, Turn, WaitQueue};
+
+/// The permits were closed: nobody gets one any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// Why [`Permits::try_take`] took nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Not enough permits, or somebody waits already.
+    Busy,
+    /// Closed.
+    Closed,
+}
+
+/// Permits and those who wait for them; see the [module](self).
+///
+/// # Invariants
+///
+/// 1. *Strictly first come, first served.* While somebody waits, newcomers
+///    wait too, even if there would be enough for them.
+/// 2. The first in the line asks for more than is available; otherwise
+///    [`grant`](Self::give) would have served it. So nobody waits needlessly.
+/// 3. A permit is available, or in the hands of a `Granted` waiter, or out
+///    with a caller: leaving the line in any state loses none.
+/// 4. Once closed, the line is empty.
+#[derive(Debug)]
+pub struct Permits {
+    available: usize,
+    closed: bool,
+    line: WaitQueue<usize>,
+}
+
+impl Permits {
+    /// `available` permits, nobody waiting.
+    pub const fn new(available: usize) -> Self {
+        Permits {
+            available,
+            closed: false,
+            line: WaitQueue::new(),
+        }
+    }
+
+    /// How many can be taken now.
+    pub fn available(&self) -> usize {
+        self.available
+    }
+
+    /// How many stand in the line.
+    pub fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Takes `n` at once or not at all; never overtakes the line.
+    #[inline]
+    pub fn try_take(&mut self, n: usize) -> Result<(), Refused> {
+        if self.closed {
+            Err(Refused::Closed)
+        } else if self.available >= n && self.line.is_empty() {
+            self.available -= n;
+            Ok(())
+        } else {
+            Err(Refused::Busy)
+        }
+    }
+
+    /// One poll of taking `n`. `ticket` is the caller's place in the line; it
+    /// is spent when this returns `Ready`.
+    #[inline]
+    pub fn poll_take(
+        &mut self,
+        n: usize,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+        after: &mut After,
+    ) -> Poll<Result<(), Closed>> {
+        match ticket {
+            None => match self.try_take(n) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(Refused::Closed) => Poll::Ready(Err(Closed)),
+                Err(Refused::Busy) => {
+                    *ticket = Some(self.line.join(n, waker.clone()));
+                    Poll::Pending
+                }
+            },
+            Some(place) => {
+                let result = match self.line.turn(place) {
+                    Turn::Waiting => {
+                        after.discard(self.line.renew(place, waker));
+                        return Poll::Pending;
+                    }
+                    Turn::Granted => Ok(()),
+                    Turn::Released => Err(Closed),
+                };
+                if let Some(place) = ticket.take() {
+                    // Its waker is gone already (wait queue, invariant 2).
+                    self.line.leave(place);
+                }
+                Poll::Ready(result)
+            }
+        }
+    }
+
+    /// Puts `n` permits back, or in for the first time, and serves the line.
+    ///
+    /// # Panics
+    ///
+    /// If there would be more than `usize::MAX`.
+    #[inline]
+    pub fn give(&mut self, n: usize, after: &mut After) {
+        self.available = self
+            .available
+            .checked_add(n)
+            .expect("more than usize::MAX permits were given to one semaphore");
+        self.grant(after);
+    }
+
+    /// Takes up to `n` out for good; returns how many there were.
+    pub fn forget(&mut self, n: usize) -> usize {
+        let gone = n.min(self.available);
+        self.available -= gone;
+        gone
+    }
+
+    /// Serves the line from the front as far as the permits reach.
+    #[inline]
+    fn grant(&mut self, after: &mut After) {
+        while let Some(&ask) = self.line.front() {
+            if ask > self.available {
+                break;
+            }
+            self.available -= ask;
+            after.wake(self.line.grant_front());
+        }
+    }
+
+    /// Leaves the line; a turn that was granted already is passed on.
+    pub fn leave(&mut self, ticket: Ticket, after: &mut After) {
+        let left = self.line.leave(ticket);
+        after.discard(left.waker);
+        match left.turn {
+            // Whoever stands behind may be content with what is there.
+            Turn::Waiting => self.grant(after),
+            Turn::Granted => self.give(left.ask, after),
+            Turn::Released => {}
+        }
+    }
+
+    /// Lets everybody in the line go empty-handed and refuses newcomers.
+    /// Permits that are out, or granted, stay valid.
+    pub fn close(&mut self, after: &mut After) {
+        self.closed = true;
+        while let Some(waker) = self.line.release_front() {
+            after.wake(Some(waker));
+        }
+    }
+}

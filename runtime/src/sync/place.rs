@@ -1,0 +1,79 @@
+//! A place in a line that is given up when it is dropped: what makes every
+//! wait of both families cancel-safe.
+//!
+//! Read before: `wait_queue.rs`, `family.rs`; after: `semaphore.rs`.
+
+use std::task::{Context, Poll};
+
+use super::coop;
+use super::family::{After, Family, Lock};
+use super::wait_queue::Ticket;
+
+/// How a waiter leaves a line inside the state `S`, passing on what it may
+/// have been granted.
+pub type Leave<S> = fn(&mut S, Ticket, &mut After);
+
+/// A future's place in one of the lines inside a primitive's state `S`.
+///
+/// Dropping it at any moment, before the first poll, while waiting, or after
+/// the turn was granted but before anybody saw it, runs `leave`, which passes
+/// the turn on. It holds an index and no address, so the futures built on it
+/// are `Unpin` and need no `unsafe`.
+pub struct Place<'a, F: Family, S> {
+    lock: &'a F::Lock<S>,
+    leave: Leave<S>,
+    ticket: Option<Ticket>,
+}
+
+impl<'a, F: Family, S> Place<'a, F, S> {
+    /// A place not yet taken.
+    #[inline]
+    pub fn new(lock: &'a F::Lock<S>, leave: Leave<S>) -> Self {
+        Place {
+            lock,
+            leave,
+            ticket: None,
+        }
+    }
+
+    /// One poll: `step` gets the state, this waiter's ticket (to put, to look
+    /// at and to take out) and what to do after the lock. `Pending` without a
+    /// call of `step` if the task has used up its budget for this poll.
+    #[inline]
+    pub fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: impl FnOnce(&mut S, &mut Option<Ticket>, &mut Context<'_>, &mut After) -> Poll<R>,
+    ) -> Poll<R> {
+        if coop::poll_proceed(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.poll_unbudgeted(cx, step)
+    }
+
+    /// As [`poll`](Self::poll), whatever the budget.
+    #[inline]
+    pub fn poll_unbudgeted<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: impl FnOnce(&mut S, &mut Option<Ticket>, &mut Context<'_>, &mut After) -> Poll<R>,
+    ) -> Poll<R> {
+        self.lock
+            .with(|state, after| step(state, &mut self.ticket, cx, after))
+    }
+
+    /// Whether this waiter holds a slot.
+    pub fn is_taken(&self) -> bool {
+        self.ticket.is_some()
+    }
+}
+
+impl<F: Family, S> Drop for Place<'_, F, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.lock
+                .with(|state, after| (self.leave)(state, ticket, after));
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! A counting semaphore: [`Permits`] behind the lock of a family.
+//!
+//! Read before: `permits.rs`, `place.rs`; after: `mutex.rs`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::blocking;
+use super::family::{Family, Local, Lock, Shared};
+use super::permits::{Closed, Permits, Refused};
+use super::place::Place;
+
+/// The semaphore was closed while, or before, one waited for a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcquireError;
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore is closed: no more permits will be given out")
+    }
+}
+
+impl std::error::Error for AcquireError {}
+
+impl From<Closed> for AcquireError {
+    fn from(Closed: Closed) -> Self {
+        AcquireError
+    }
+}
+
+/// Why a permit couldn't be had at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryAcquireError {
+    /// As [`AcquireError`].
+    Closed,
+    /// Not enough permits are free, or somebody waits for them already.
+    NoPermits,
+}
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryAcquireError::Closed => AcquireError.fmt(f),
+            TryAcquireError::NoPermits => {
+                f.write_str("no permit is free, or others wait for one: wait with `acquire`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TryAcquireError {}
+
+impl From<Refused> for TryAcquireError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Closed => TryAcquireError::Closed,
+            Refused::Busy => TryAcquireError::NoPermits,
+        }
+    }
+}
+
+/// A counting semaphore, strictly first come, first served.
+///
+/// Named as in tokio. Nobody overtakes: while a waiter asks for ten permits,
+/// one who asks for a single one stands behind it. A permit returns when its
+/// guard is dropped, so more can't be returned than were taken (asyncio's
+/// `BoundedSemaphore` by construction); [`add_permits`](Self::add_permits)
+/// raises the number on purpose.
+///
+/// All operations are O(1), `close` and `add_permits` O(number of waiters
+/// that they wake). Dropping the future of an `acquire` at any moment loses
+/// nothing: it gives its place, and permits it may have been granted, back.
+pub struct Semaphore<F: Family> {
+    pub(super) permits: F::Lock<Permits>,
+}
+
+impl<F: Family> Semaphore<F> {
+    /// The most permits a semaphore can have.
+    pub const MAX_PERMITS: usize = usize::MAX;
+
+    /// A semaphore with `permits` free permits.
+    pub fn new(permits: usize) -> Self {
+        Semaphore {
+            permits: F::Lock::new(Permits::new(permits)),
+        }
+    }
+
+    /// Waits for one permit.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    pub async fn acquire(&self) -> Result<Permit<'_, F>, AcquireError> {
+        self.acquire_many(1).await
+    }
+
+    /// Waits for `n` permits, all at once.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    pub async fn acquire_many(&self, n: usize) -> Result<Permit<'_, F>, AcquireError> {
+        self.take(n).await?;
+        Ok(Permit { semaphore: self, n })
+    }
+
+    /// Takes one permit if one is free and nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryAcquireError`].
+    pub fn try_acquire(&self) -> Result<Permit<'_, F>, TryAcquireError> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `n` permits, all at once or none.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryAcquireError`].
+    pub fn try_acquire_many(&self, n: usize) -> Result<Permit<'_, F>, TryAcquireError> {
+        self.try_take(n)?;
+        Ok(Permit { semaphore: self, n })
+    }
+
+    /// How many permits are free now.
+    pub fn available_permits(&self) -> usize {
+        self.permits.with(|permits, _| permits.available())
+    }
+
+    /// How many wait for permits now.
+    pub fn waiters(&self) -> usize {
+        self.permits.with(|permits, _| permits.waiting())
+    }
+
+    /// Adds `n` permits for good.
+    ///
+    /// # Panics
+    ///
+    /// If there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    pub fn add_permits(&self, n: usize) {
+        self.give(n);
+    }
+
+    /// Takes up to `n` free permits out for good; returns how many it took.
+    pub fn forget_permits(&self, n: usize) -> usize {
+        self.permits.with(|permits, _| permits.forget(n))
+    }
+
+    /// Fails everybody who waits and everybody who comes. Permits that are out
+    /// stay valid.
+    pub fn close(&self) {
+        self.permits.with(Permits::close);
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.permits.with(|permits, _| permits.is_closed())
+    }
+
+    /// Waits for `n` permits that no guard will return.
+    #[inline]
+    pub(super) async fn take(&self, n: usize) -> Result<(), Closed> {
+        let mut place = Place::<F, _>::new(&self.permits, Permits::leave);
+        poll_fn(|cx| {
+            place.poll(cx, |permits, ticket, cx, after| {
+                permits.poll_take(n, ticket, cx.waker(), after)
+            })
+        })
+        .await
+    }
+
+    #[inline]
+    pub(super) fn try_take(&self, n: usize) -> Result<(), Refused> {
+        self.permits.with(|permits, _| permits.try_take(n))
+    }
+
+    #[inline]
+    pub(super) fn give(&self, n: usize) {
+        self.permits.with(|permits, after| permits.give(n, after));
+    }
+}
+
+impl<F: Family> fmt::Debug for Semaphore<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (available, waiting, closed) = self
+            .permits
+            .with(|p, _| (p.available(), p.waiting(), p.is_closed()));
+        f.debug_struct("Semaphore")
+            .field("available", &available)
+            .field("waiting", &waiting)
+            .field("closed", &closed)
+            .finish()
+    }
+}
+
+impl Semaphore<Local> {
+    /// As [`acquire`](Self::acquire), with a permit that owns its semaphore.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    pub async fn acquire_owned(self: Rc<Self>) -> Result<OwnedPermit<Local>, AcquireError> {
+        self.acquire_many_owned(1).await
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), with permits that own their
+    /// semaphore.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    pub async fn acquire_many_owned(
+        self: Rc<Self>,
+        n: usize,
+    ) -> Result<OwnedPermit<Local>, AcquireError> {
+        self.take(n).await?;
+        Ok(OwnedPermit { semaphore: self, n })
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), with a permit that owns its
+    /// semaphore.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryAcquireError`].
+    pub fn try_acquire_owned(self: Rc<Self>) -> Result<OwnedPermit<Local>, TryAcquireError> {
+        self.try_take(1)?;
+        Ok(OwnedPermit {
+            semaphore: self,
+            n: 1,
+        })
+    }
+}
+
+impl Semaphore<Shared> {
+    /// As [`acquire`](Self::acquire), with a permit that owns its semaphore.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    pub async fn acquire_owned(self: Arc<Self>) -> Result<OwnedPermit<Shared>, AcquireError> {
+        self.acquire_many_owned(1).await
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), with permits that own their
+    /// semaphore.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    pub async fn acquire_many_owned(
+        self: Arc<Self>,
+        n: usize,
+    ) -> Result<OwnedPermit<Shared>, AcquireError> {
+        self.take(n).await?;
+        Ok(OwnedPermit { semaphore: self, n })
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), with a permit that owns its
+    /// semaphore.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryAcquireError`].
+    pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedPermit<Shared>, TryAcquireError> {
+        self.try_take(1)?;
+        Ok(OwnedPermit {
+            semaphore: self,
+            n: 1,
+        })
+    }
+
+    /// Blocks the thread until it has one permit.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is, or gets, closed.
+    ///
+    /// # Panics
+    ///
+    /// On the thread of an event loop that runs: use `acquire().await` there.
+    pub fn blocking_acquire(&self) -> Result<Permit<'_, Shared>, AcquireError> {
+        blocking::wait(
+            "Semaphore::blocking_acquire",
+            "acquire().await",
+            self.acquire(),
+        )
+    }
+}
+
+/// Permits out of a [`Semaphore`], returned when this is dropped.
+#[must_use = "a permit that is dropped at once protects nothing"]
+pub struct Permit<'a, F: Family> {
+    semaphore: &'a Semaphore<F>,
+    n: usize,
+}
+
+impl<F: Family> Permit<'_, F> {
+    /// How many permits this stands for.
+    pub fn num_permits(&self) -> usize {
+        self.n
+    }
+
+    /// Never returns the permits: the semaphore has `n` less from now on.
+    pub fn forget(mut self) {
+        self.n = 0;
+    }
+
+    /// Splits `n` permits off, or gives `None` if there aren't as many.
+    pub fn split(&mut self, n: usize) -> Option<Self> {
+        self.n = self.n.checked_sub(n)?;
+        Some(Permit {
+            semaphore: self.semaphore,
+            n,
+        })
+    }
+
+    /// Takes over the permits of `other`.
+    ///
+    /// # Panics
+    ///
+    /// If `other` comes from another semaphore.
+    pub fn merge(&mut self, mut other: Self) {
+        assert!(
+            std::ptr::eq(self.semaphore, other.semaphore),
+            "only permits of the same semaphore can be merged"
+        );
+        self.n += std::mem::take(&mut other.n);
+    }
+}
+
+impl<F: Family> Drop for Permit<'_, F> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.n > 0 {
+            self.semaphore.give(self.n);
+        }
+    }
+}
+
+impl<F: Family> fmt::Debug for Permit<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permit").field(&self.n).finish()
+    }
+}
+
+/// As [`Permit`], without a lifetime: it owns a handle of its semaphore.
+#[must_use = "a permit that is dropped at once protects nothing"]
+pub struct OwnedPermit<F: Family> {
+    semaphore: F::Ref<Semaphore<F>>,
+    n: usize,
+}
+
+impl<F: Family> OwnedPermit<F> {
+    /// How many permits this stands for.
+    pub fn num_permits(&self) -> usize {
+        self.n
+    }
+
+    /// The semaphore it came from.
+    pub fn semaphore(&self) -> &F::Ref<Semaphore<F>> {
+        &self.semaphore
+    }
+
+    /// Never returns the permits: the semaphore has `n` less from now on.
+    pub fn forget(mut self) {
+        self.n = 0;
+    }
+}
+
+impl<F: Family> Drop for OwnedPermit<F> {
+    fn drop(&mut self) {
+        if self.n > 0 {
+            self.semaphore.give(self.n);
+        }
+    }
+}
+
+impl<F: Family> fmt::Debug for OwnedPermit<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedPermit").field(&self.n).finish()
+    }
+}

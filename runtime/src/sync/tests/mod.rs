@@ -1,0 +1,84 @@
+//! Tests of the primitives without a loop: futures are polled by hand, wakes
+//! are counted. Each test is generic and runs for both families.
+
+mod channels;
+mod locks;
+mod notify;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Runs a test function generic over the family for both of them.
+macro_rules! for_both_families {
+    ($($name:ident)*) => {
+        mod local {
+            $(#[test] fn $name() { super::$name::<crate::sync::family::Local>() })*
+        }
+        mod shared {
+            $(#[test] fn $name() { super::$name::<crate::sync::family::Shared>() })*
+        }
+    };
+}
+use for_both_families;
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A future driven by hand.
+struct Driven<'a, T> {
+    future: Option<Pin<Box<dyn Future<Output = T> + 'a>>>,
+    count: Arc<Count>,
+}
+
+impl<'a, T> Driven<'a, T> {
+    fn new(future: impl Future<Output = T> + 'a) -> Self {
+        Driven {
+            future: Some(Box::pin(future)),
+            count: Arc::default(),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<T> {
+        let waker = Waker::from(self.count.clone());
+        let future = self.future.as_mut().expect("polled after it was cancelled");
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    /// Polls, and expects it to wait.
+    fn waits(mut self) -> Self {
+        assert!(self.poll().is_pending());
+        self
+    }
+
+    #[track_caller]
+    fn ready(&mut self) -> T {
+        match self.poll() {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("the future waits, but should be ready"),
+        }
+    }
+
+    fn wakes(&self) -> usize {
+        self.count.0.load(Ordering::SeqCst)
+    }
+
+    fn cancel(&mut self) {
+        self.future = None;
+    }
+}
+
+/// Polls once and expects a result.
+#[track_caller]
+fn now<T>(future: impl Future<Output = T>) -> T {
+    Driven::new(future).ready()
+}
