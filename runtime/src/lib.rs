@@ -1,5 +1,7 @@
 //! A single-threaded event loop, built by hand on `mio`.
 
+pub mod cancel;
+pub mod future;
 pub mod limits;
 pub mod switch;
 pub mod sync;

@@ -11,3 +11,5 @@
 #![cfg(loom)]
 
 mod explore;
+mod ready;
+mod token;

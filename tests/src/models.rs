@@ -15,7 +15,38 @@ pub struct Model {
 }
 
 /// Every model, grouped by the file that it drives.
-pub const MODELS: &[Model] = &[];
+pub const MODELS: &[Model] = &[
+    Model {
+        name: "ready::child_wakes_against_parent_poll",
+        proves: "two children woken while their parent polls: the parent sees both or is woken again",
+        file: "runtime/src/future/ready.rs",
+    },
+    Model {
+        name: "ready::child_wakes_against_parent_poll_broken",
+        proves: "twin: the parent clears its flag by a store, which synchronizes with no wake",
+        file: "runtime/src/future/ready.rs",
+    },
+    Model {
+        name: "token::cancel_against_wait",
+        proves: "a waiter that comes while a token is cancelled is ready or is woken",
+        file: "runtime/src/cancel/token.rs",
+    },
+    Model {
+        name: "token::cancel_against_wait_broken",
+        proves: "twin: waiters are taken in one locked section, the reason is set in the next",
+        file: "runtime/src/cancel/token.rs",
+    },
+    Model {
+        name: "token::cancel_against_child",
+        proves: "a child made while its parent is cancelled is cancelled too",
+        file: "runtime/src/cancel/token.rs",
+    },
+    Model {
+        name: "token::cancel_against_child_broken",
+        proves: "twin: a new child doesn't look again at its parent",
+        file: "runtime/src/cancel/token.rs",
+    },
+];
 
 #[cfg(test)]
 mod tests {
