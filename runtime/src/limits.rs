@@ -9,3 +9,7 @@ pub const WAIT_QUEUE_KEEP: usize = 1_024;
 /// ones are used again. 256 KiB is what a flood of some ten thousand messages
 /// needs, and cheap enough to keep for the next.
 pub const CHANNEL_KEEP_BYTES: usize = 256 * 1_024;
+
+/// Readers of one `RwLock` at a time. No program comes near, and two of these
+/// fit a `usize`, so that no sum of permits can overflow.
+pub const MAX_READERS: usize = u32::MAX as usize;

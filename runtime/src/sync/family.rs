@@ -22,87 +22,18 @@
 //! atomic read-modify-write of the four that a free lock and unlock cost, and
 //! put a second source of truth beside the queue. Under contention, which is
 //! what these types are for, the queue must be locked anyway. The section is
-//! short and runs no foreign code but [`Waker::clone`].
+//! short and runs no foreign code but `Waker::clone`.
 //!
-//! Read before: `wait_queue.rs`; after: `permits.rs`.
+//! Read before: `after.rs`; after: `wait_queue.rs`.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
-use std::task::Waker;
-use std::thread;
 
+use super::after::After;
 use crate::switch;
-
-/// Wakers to wake and to drop *after* the lock is let go.
-///
-/// Both may run foreign code that comes back to the same primitive: a waker of
-/// a foreign executor may poll its task in `wake`, and dropping the last waker
-/// of a task may drop the task with all its guards and futures. Under the lock
-/// that would be a deadlock, or a `RefCell` panic.
-///
-/// Everything is woken even if one of the wakers panics.
-#[derive(Debug, Default)]
-pub struct After {
-    wake: Option<Waker>,
-    wake_more: Vec<Waker>,
-    discard: Option<Waker>,
-}
-
-impl After {
-    /// Wakes this waker, in the order of the calls.
-    #[inline]
-    pub fn wake(&mut self, waker: Option<Waker>) {
-        if self.wake.is_none() {
-            self.wake = waker;
-        } else {
-            self.wake_more.extend(waker);
-        }
-    }
-
-    /// Drops this waker unused.
-    #[inline]
-    pub fn discard(&mut self, waker: Option<Waker>) {
-        debug_assert!(self.discard.is_none(), "one operation discards one waker");
-        self.discard = waker;
-    }
-
-    /// Does it: what `drop` does, under a name that tells the moment.
-    #[inline]
-    fn run(self) {}
-}
-
-impl Drop for After {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(first) = self.wake.take() {
-            if self.wake_more.is_empty() {
-                first.wake();
-            } else {
-                wake_all(first, std::mem::take(&mut self.wake_more));
-            }
-        }
-    }
-}
-
-/// Wakes them all, then goes on with the first panic that one of them caused.
-#[cold]
-fn wake_all(first: Waker, more: Vec<Waker>) {
-    let mut panic = None;
-    for waker in std::iter::once(first).chain(more) {
-        if let Err(payload) = catch_unwind(|| waker.wake()) {
-            panic.get_or_insert(payload);
-        }
-    }
-    if let Some(payload) = panic
-        && !thread::panicking()
-    {
-        resume_unwind(payload);
-    }
-}
 
 /// A cell whose content is only reached inside [`with`](Lock::with).
 pub trait Lock<T> {

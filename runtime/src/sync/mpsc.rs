@@ -30,10 +30,11 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
+use super::after::After;
 use super::blocking;
 use super::coop;
 use super::errors::{SendError, TryRecvError, TrySendError};
-use super::family::{After, Family, Lock, Shared};
+use super::family::{Family, Lock, Shared};
 use super::permits::{Closed, Permits, Refused};
 use super::place::Place;
 use super::wait_queue::{Ticket, WaitQueue};
@@ -106,15 +107,13 @@ impl<T> State<T> {
     }
 
     fn leave_until_closed(&mut self, ticket: Ticket, after: &mut After) {
-        after.discard(self.until_closed.leave(ticket).waker);
+        self.until_closed.leave(ticket, after);
     }
 
     fn close(&mut self, after: &mut After) {
         self.closed = true;
         self.slots.close(after);
-        while let Some(waker) = self.until_closed.release_front() {
-            after.wake(Some(waker));
-        }
+        self.until_closed.release_all(after);
     }
 }
 
@@ -196,17 +195,13 @@ impl<F: Family, T> Handle<F, T> {
         let mut place = Place::<F, _>::new(&self.channel, State::leave_until_closed);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
-                if state.closed {
-                    if let Some(ticket) = ticket.take() {
-                        state.until_closed.leave(ticket);
-                    }
+                if state.closed && ticket.is_none() {
                     return Poll::Ready(());
                 }
-                match ticket {
-                    Some(ticket) => after.discard(state.until_closed.renew(ticket, cx.waker())),
-                    None => *ticket = Some(state.until_closed.join((), cx.waker().clone())),
-                }
-                Poll::Pending
+                state
+                    .until_closed
+                    .poll_turn((), ticket, cx.waker(), after)
+                    .map(|_turn| ())
             })
         })
         .await;

@@ -8,9 +8,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::after::After;
 use super::blocking;
 use super::coop;
-use super::family::{After, Family, Lock, Shared};
+use super::family::{Family, Lock, Shared};
 use super::place::Place;
 use super::wait_queue::{Ticket, Turn, WaitQueue};
 
@@ -31,17 +32,14 @@ struct State {
 
 impl State {
     fn notify_one(&mut self, after: &mut After) {
-        match self.line.grant_front() {
-            Some(waker) => after.wake(Some(waker)),
-            None => self.stored = true,
+        if !self.line.grant_front(after) {
+            self.stored = true;
         }
     }
 
     /// A waiter that leaves with a notification in hand passes it on.
     fn leave(&mut self, ticket: Ticket, after: &mut After) {
-        let left = self.line.leave(ticket);
-        after.discard(left.waker);
-        if left.turn == Turn::Granted {
+        if self.line.leave(ticket, after).0 == Turn::Granted {
             self.notify_one(after);
         }
     }
@@ -87,9 +85,7 @@ impl<F: Family> Notify<F> {
     pub fn notify_waiters(&self) {
         self.state.with(|state, after| {
             state.broadcasts += 1;
-            while let Some(waker) = state.line.release_front() {
-                after.wake(Some(waker));
-            }
+            state.line.release_all(after);
         });
     }
 
@@ -163,29 +159,20 @@ impl<F: Family> Notified<'_, F> {
     #[inline]
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let seen = self.broadcasts;
-        let polled = self
-            .place
-            .poll_unbudgeted(cx, |state, ticket, cx, after| match ticket {
-                None if state.broadcasts != seen => Poll::Ready(()),
-                None if state.stored => {
-                    state.stored = false;
-                    Poll::Ready(())
+        let polled = self.place.poll_unbudgeted(cx, |state, ticket, cx, after| {
+            if ticket.is_none() {
+                if state.broadcasts != seen {
+                    return Poll::Ready(());
                 }
-                None => {
-                    *ticket = Some(state.line.join((), cx.waker().clone()));
-                    Poll::Pending
+                if std::mem::take(&mut state.stored) {
+                    return Poll::Ready(());
                 }
-                Some(place) if state.line.turn(place) == Turn::Waiting => {
-                    after.discard(state.line.renew(place, cx.waker()));
-                    Poll::Pending
-                }
-                Some(_) => {
-                    if let Some(place) = ticket.take() {
-                        state.line.leave(place);
-                    }
-                    Poll::Ready(())
-                }
-            });
+            }
+            state
+                .line
+                .poll_turn((), ticket, cx.waker(), after)
+                .map(|_turn| ())
+        });
         self.done = polled.is_ready();
         polled
     }

@@ -16,10 +16,11 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::after::After;
 use super::blocking;
 use super::coop;
 use super::errors::{RecvError, TryRecvError};
-use super::family::{After, Family, Lock, Shared};
+use super::family::{Family, Lock, Shared};
 
 struct State<T> {
     value: Option<T>,

@@ -10,7 +10,7 @@
 
 use std::task::{Poll, Waker};
 
-use super::family::After;
+use super::after::After;
 use super::wait_queue::{Ticket, Turn, WaitQueue};
 
 /// The permits were closed: nobody gets one any more.
@@ -92,31 +92,19 @@ impl Permits {
         waker: &Waker,
         after: &mut After,
     ) -> Poll<Result<(), Closed>> {
-        match ticket {
-            None => match self.try_take(n) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(Refused::Closed) => Poll::Ready(Err(Closed)),
-                Err(Refused::Busy) => {
-                    *ticket = Some(self.line.join(n, waker.clone()));
-                    Poll::Pending
-                }
-            },
-            Some(place) => {
-                let result = match self.line.turn(place) {
-                    Turn::Waiting => {
-                        after.discard(self.line.renew(place, waker));
-                        return Poll::Pending;
-                    }
-                    Turn::Granted => Ok(()),
-                    Turn::Released => Err(Closed),
-                };
-                if let Some(place) = ticket.take() {
-                    // Its waker is gone already (wait queue, invariant 2).
-                    self.line.leave(place);
-                }
-                Poll::Ready(result)
+        if ticket.is_none() {
+            match self.try_take(n) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(Refused::Closed) => return Poll::Ready(Err(Closed)),
+                Err(Refused::Busy) => {}
             }
         }
+        self.line
+            .poll_turn(n, ticket, waker, after)
+            .map(|turn| match turn {
+                Turn::Released => Err(Closed),
+                Turn::Granted | Turn::Waiting => Ok(()),
+            })
     }
 
     /// Puts `n` permits back, or in for the first time, and serves the line.
@@ -143,24 +131,28 @@ impl Permits {
     /// Serves the line from the front as far as the permits reach.
     #[inline]
     fn grant(&mut self, after: &mut After) {
-        while let Some(&ask) = self.line.front() {
-            if ask > self.available {
-                break;
-            }
+        while let Some(ask) = self.line.front()
+            && ask <= self.available
+        {
             self.available -= ask;
-            after.wake(self.line.grant_front());
+            self.line.grant_front(after);
         }
     }
 
     /// Leaves the line; a turn that was granted already is passed on.
     pub fn leave(&mut self, ticket: Ticket, after: &mut After) {
-        let left = self.line.leave(ticket);
-        after.discard(left.waker);
-        match left.turn {
-            // Whoever stands behind may be content with what is there.
-            Turn::Waiting => self.grant(after),
-            Turn::Granted => self.give(left.ask, after),
-            Turn::Released => {}
+        let in_hand = self.withdraw(ticket, after);
+        // Also with nothing in hand: whoever stands behind may be content with
+        // what is there.
+        self.give(in_hand, after);
+    }
+
+    /// Leaves the line with what had been granted, which the caller must give
+    /// back; `leave` does both.
+    pub fn withdraw(&mut self, ticket: Ticket, after: &mut After) -> usize {
+        match self.line.leave(ticket, after) {
+            (Turn::Granted, ask) => ask,
+            (Turn::Waiting | Turn::Released, _) => 0,
         }
     }
 
@@ -168,8 +160,11 @@ impl Permits {
     /// Permits that are out, or granted, stay valid.
     pub fn close(&mut self, after: &mut After) {
         self.closed = true;
-        while let Some(waker) = self.line.release_front() {
-            after.wake(Some(waker));
-        }
+        self.release_waiters(after);
+    }
+
+    /// Lets everybody in the line go empty-handed; newcomers are welcome.
+    pub fn release_waiters(&mut self, after: &mut After) {
+        self.line.release_all(after);
     }
 }

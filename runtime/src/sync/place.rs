@@ -5,8 +5,9 @@
 
 use std::task::{Context, Poll};
 
+use super::after::After;
 use super::coop;
-use super::family::{After, Family, Lock};
+use super::family::{Family, Lock};
 use super::wait_queue::Ticket;
 
 /// How a waiter leaves a line inside the state `S`, passing on what it may
@@ -60,6 +61,13 @@ impl<'a, F: Family, S> Place<'a, F, S> {
     ) -> Poll<R> {
         self.lock
             .with(|state, after| step(state, &mut self.ticket, cx, after))
+    }
+
+    /// Leaves the line by `leave` instead of the usual way, if it is in one.
+    pub fn give_up(&mut self, leave: impl FnOnce(&mut S, Ticket, &mut After)) {
+        if let Some(ticket) = self.ticket.take() {
+            self.lock.with(|state, after| leave(state, ticket, after));
+        }
     }
 
     /// Whether this waiter holds a slot.

@@ -6,8 +6,8 @@
 //! in a `RefCell`, the shared family inside a short critical section
 //! (`family.rs`), so what is proven about it once holds for all.
 //!
-//! Read next: `permits.rs`, which counts on top of it, then `place.rs`, which
-//! makes a waiter leave the line when its future is dropped.
+//! Read before: `family.rs`; next: `permits.rs`, which counts on top of it, then
+//! `place.rs`, which makes a waiter leave when its future is dropped.
 //!
 //! # Rejected designs
 //!
@@ -19,8 +19,9 @@
 //! * *`VecDeque<Waker>` with tombstones* makes leaving cheap but lets a waiter
 //!   that polls a `select!` in a loop grow the line without bound.
 
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
+use super::after::After;
 use crate::limits::WAIT_QUEUE_KEEP;
 
 /// "No slot": the end of a list.
@@ -31,7 +32,7 @@ const NIL: u32 = u32::MAX;
 /// ```text
 ///            join                 grant_front
 ///   (none) ───────▶ Waiting ────────────────────▶ Granted
-///                    │   │     release_front          │
+///                    │   │     release_all            │
 ///                    │   └──────────────────▶ Released │
 ///              leave │                  leave │        │ leave
 ///                    ▼                        ▼        ▼
@@ -56,19 +57,6 @@ pub enum Turn {
 #[derive(Debug)]
 #[must_use = "a waiter that is forgotten keeps its slot for ever"]
 pub struct Ticket(u32);
-
-/// What [`WaitQueue::leave`] gives back.
-#[derive(Debug)]
-pub struct Left<A> {
-    /// How far the waiter had come.
-    pub turn: Turn,
-    /// What it had asked for.
-    pub ask: A,
-    /// Its waker, if nobody took it to wake it. The caller must drop it
-    /// *after* it let go of the lock around the queue: dropping a waker may
-    /// run a destructor that enters this very queue.
-    pub waker: Option<Waker>,
-}
 
 #[derive(Debug)]
 struct Slot<A> {
@@ -105,7 +93,7 @@ pub struct WaitQueue<A = ()> {
     live: u32,
 }
 
-impl<A> WaitQueue<A> {
+impl<A: Copy> WaitQueue<A> {
     /// An empty line. Allocates nothing.
     pub const fn new() -> Self {
         WaitQueue {
@@ -131,15 +119,37 @@ impl<A> WaitQueue<A> {
         self.head == NIL
     }
 
+    /// One poll of standing in the line: joins at the back, or renews the
+    /// waker, until the turn is `Granted` or `Released`; then leaves, and says
+    /// which of the two it was.
+    #[inline]
+    pub fn poll_turn(
+        &mut self,
+        ask: A,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+        after: &mut After,
+    ) -> Poll<Turn> {
+        let Some(place) = ticket else {
+            *ticket = Some(self.join(ask, waker.clone()));
+            return Poll::Pending;
+        };
+        if self.turn(place) == Turn::Waiting {
+            self.renew(place, waker, after);
+            return Poll::Pending;
+        }
+        match ticket.take() {
+            Some(place) => Poll::Ready(self.leave(place, after).0),
+            None => Poll::Pending,
+        }
+    }
+
     /// Joins at the back.
     ///
     /// # Panics
     ///
     /// With 2³² − 1 waiters in one line.
-    pub fn join(&mut self, ask: A, waker: Waker) -> Ticket
-    where
-        A: Copy,
-    {
+    pub fn join(&mut self, ask: A, waker: Waker) -> Ticket {
         let slot = Slot {
             previous: self.tail,
             next: NIL,
@@ -149,7 +159,7 @@ impl<A> WaitQueue<A> {
         };
         let index = if self.free == NIL {
             let index = u32::try_from(self.slots.len()).unwrap_or(NIL);
-            assert!(index != NIL, "a wait queue holds at most 2^32 - 2 waiters");
+            assert!(index != NIL, "a wait queue holds at most 2^32 - 1 waiters");
             self.slots.push(slot);
             index
         } else {
@@ -171,36 +181,36 @@ impl<A> WaitQueue<A> {
 
     /// What the first in the line asks for.
     #[inline]
-    pub fn front(&self) -> Option<&A> {
+    pub fn front(&self) -> Option<A> {
         match self.head {
             NIL => None,
-            head => Some(&self.slots[head as usize].ask),
+            head => Some(self.slots[head as usize].ask),
         }
     }
 
-    /// `Waiting` → `Granted` for the first in the line. The caller wakes the
-    /// waker after it let go of the lock around the queue.
+    /// `Waiting` → `Granted` for the first in the line, who is woken. Returns
+    /// whether there was one.
     #[inline]
-    pub fn grant_front(&mut self) -> Option<Waker> {
-        self.take_front(Turn::Granted)
+    pub fn grant_front(&mut self, after: &mut After) -> bool {
+        self.take_front(Turn::Granted, after)
     }
 
-    /// `Waiting` → `Released` for the first in the line; as
-    /// [`grant_front`](Self::grant_front) otherwise.
-    #[inline]
-    pub fn release_front(&mut self) -> Option<Waker> {
-        self.take_front(Turn::Released)
+    /// `Waiting` → `Released` for all in the line, who are woken in order.
+    pub fn release_all(&mut self, after: &mut After) {
+        while self.take_front(Turn::Released, after) {}
     }
 
-    fn take_front(&mut self, turn: Turn) -> Option<Waker> {
+    #[inline]
+    fn take_front(&mut self, turn: Turn, after: &mut After) -> bool {
         if self.head == NIL {
-            return None;
+            return false;
         }
         let index = self.head;
         self.unlink(index);
         let slot = &mut self.slots[index as usize];
         slot.turn = turn;
-        slot.waker.take()
+        after.wake(slot.waker.take());
+        true
     }
 
     /// How far the holder of this ticket has come.
@@ -209,32 +219,35 @@ impl<A> WaitQueue<A> {
         self.slots[ticket.0 as usize].turn
     }
 
-    /// Makes sure that `waker` is the one that will be woken. Returns the one
-    /// it replaced, to be dropped after the lock around the queue is let go.
-    pub fn renew(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
+    /// Makes sure that `waker` is the one that will be woken.
+    pub fn renew(&mut self, ticket: &Ticket, waker: &Waker, after: &mut After) {
         let slot = &mut self.slots[ticket.0 as usize];
         debug_assert_eq!(slot.turn, Turn::Waiting);
         match &slot.waker {
-            Some(known) if known.will_wake(waker) => None,
-            _ => slot.waker.replace(waker.clone()),
+            Some(known) if known.will_wake(waker) => {}
+            _ => after.discard(slot.waker.replace(waker.clone())),
         }
     }
 
-    /// Gives the slot back, wherever its holder stands.
-    pub fn leave(&mut self, ticket: Ticket) -> Left<A>
-    where
-        A: Copy,
-    {
+    /// Gives the slot back if its holder isn't `Waiting` any more.
+    pub fn leave_if_over(&mut self, ticket: &mut Option<Ticket>, after: &mut After) {
+        if let Some(over) = ticket.take_if(|ticket| self.turn(ticket) != Turn::Waiting) {
+            self.leave(over, after);
+        }
+    }
+
+    /// Gives the slot back, wherever its holder stands. Returns how far it had
+    /// come and what it had asked for.
+    pub fn leave(&mut self, ticket: Ticket, after: &mut After) -> (Turn, A) {
         let index = ticket.0;
         if self.slots[index as usize].turn == Turn::Waiting {
             self.unlink(index);
         }
         let slot = &mut self.slots[index as usize];
-        let left = Left {
-            turn: slot.turn,
-            ask: slot.ask,
-            waker: slot.waker.take(),
-        };
+        let (turn, ask) = (slot.turn, slot.ask);
+        if let Some(waker) = slot.waker.take() {
+            after.discard(Some(waker));
+        }
         slot.next = self.free;
         self.free = index;
         self.live -= 1;
@@ -243,7 +256,7 @@ impl<A> WaitQueue<A> {
             self.slots = Vec::new();
             self.free = NIL;
         }
-        left
+        (turn, ask)
     }
 
     /// Takes a `Waiting` slot out of the line (invariant 1).
@@ -261,7 +274,7 @@ impl<A> WaitQueue<A> {
     }
 }
 
-impl<A> Default for WaitQueue<A> {
+impl<A: Copy> Default for WaitQueue<A> {
     fn default() -> Self {
         Self::new()
     }
@@ -277,45 +290,44 @@ mod tests {
 
     #[test]
     fn turns_are_granted_in_the_order_of_joining() {
-        let mut queue = WaitQueue::new();
+        let (mut queue, after) = (WaitQueue::new(), &mut After::default());
         let a = join(&mut queue, 1);
         let b = join(&mut queue, 2);
-        assert_eq!(queue.front(), Some(&1));
-        assert!(queue.grant_front().is_some());
+        assert_eq!(queue.front(), Some(1));
+        assert!(queue.grant_front(after));
         assert_eq!(
             (queue.turn(&a), queue.turn(&b)),
             (Turn::Granted, Turn::Waiting)
         );
-        assert_eq!(queue.front(), Some(&2));
-        assert_eq!(queue.leave(a).turn, Turn::Granted);
-        assert_eq!(queue.leave(b).turn, Turn::Waiting);
-        assert!(queue.is_empty() && queue.grant_front().is_none());
+        assert_eq!(queue.front(), Some(2));
+        assert_eq!(queue.leave(a, after), (Turn::Granted, 1));
+        assert_eq!(queue.leave(b, after), (Turn::Waiting, 2));
+        assert!(queue.is_empty() && !queue.grant_front(after));
     }
 
     #[test]
     fn anybody_may_leave_from_the_middle() {
         let mut queue = WaitQueue::new();
-        let tickets: Vec<_> = (0..5).map(|n| join(&mut queue, n)).collect();
-        let mut tickets: Vec<_> = tickets.into_iter().map(Some).collect();
+        let mut tickets: Vec<_> = (0..5).map(|n| Some(join(&mut queue, n))).collect();
         for gone in [2, 0, 4] {
-            let left = queue.leave(tickets[gone].take().unwrap());
-            assert!(left.waker.is_some());
+            let ticket = tickets[gone].take().unwrap();
+            assert_eq!(queue.leave(ticket, &mut After::default()).0, Turn::Waiting);
         }
-        assert_eq!(queue.len(), 2);
-        assert_eq!(queue.front(), Some(&1));
-        let _ = queue.release_front();
-        assert_eq!(queue.front(), Some(&3));
-        let _ = queue.release_front();
+        assert_eq!((queue.len(), queue.front()), (2, Some(1)));
+        queue.grant_front(&mut After::default());
+        assert_eq!((queue.len(), queue.front()), (1, Some(3)));
+        queue.release_all(&mut After::default());
         assert!(queue.is_empty());
+        assert_eq!(queue.turn(tickets[3].as_ref().unwrap()), Turn::Released);
     }
 
     #[test]
     fn a_warm_queue_reuses_its_slots() {
-        let mut queue = WaitQueue::new();
+        let (mut queue, after) = (WaitQueue::new(), &mut After::default());
         for n in 0..100 {
             let ticket = join(&mut queue, n);
-            queue.grant_front();
-            queue.leave(ticket);
+            queue.grant_front(after);
+            queue.leave(ticket, after);
         }
         assert_eq!(queue.slots.len(), 1);
     }
@@ -325,27 +337,36 @@ mod tests {
         let mut queue = WaitQueue::new();
         let crowd: Vec<_> = (0..=WAIT_QUEUE_KEEP).map(|_| join(&mut queue, 0)).collect();
         for ticket in crowd {
-            queue.leave(ticket);
+            queue.leave(ticket, &mut After::default());
         }
         assert_eq!(queue.slots.capacity(), 0);
         let again = join(&mut queue, 7);
-        assert_eq!(queue.leave(again).ask, 7);
+        assert_eq!(queue.leave(again, &mut After::default()).1, 7);
     }
 
     #[test]
     fn a_waker_is_replaced_only_by_a_different_one() {
         use std::sync::Arc;
-        struct Other;
-        impl std::task::Wake for Other {
+        struct Ignore;
+        impl std::task::Wake for Ignore {
             fn wake(self: Arc<Self>) {}
         }
+        let (one, other) = (Arc::new(Ignore), Arc::new(Ignore));
         let mut queue = WaitQueue::new();
-        let one = Waker::from(Arc::new(Other));
-        let ticket = queue.join(0, one.clone());
-        assert!(queue.renew(&ticket, &one).is_none());
-        let other = Waker::from(Arc::new(Other));
-        assert!(queue.renew(&ticket, &other).is_some());
-        assert!(queue.renew(&ticket, &other).is_none());
-        queue.leave(ticket);
+        let mut ticket = None;
+        let mut poll = |who: &Arc<Ignore>| {
+            let waker = Waker::from(who.clone());
+            assert!(
+                queue
+                    .poll_turn(0, &mut ticket, &waker, &mut After::default())
+                    .is_pending()
+            );
+            drop(waker);
+            Arc::strong_count(&one) + 10 * Arc::strong_count(&other)
+        };
+        assert_eq!(poll(&one), 12, "stored");
+        assert_eq!(poll(&one), 12, "kept");
+        assert_eq!(poll(&other), 21, "replaced");
+        assert_eq!(poll(&other), 21, "kept");
     }
 }

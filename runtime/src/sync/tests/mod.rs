@@ -2,7 +2,9 @@
 //! are counted. Each test is generic and runs for both families.
 
 mod channels;
+mod fan;
 mod locks;
+mod meeting;
 mod notify;
 
 use std::future::Future;
@@ -81,4 +83,17 @@ impl<'a, T> Driven<'a, T> {
 #[track_caller]
 fn now<T>(future: impl Future<Output = T>) -> T {
     Driven::new(future).ready()
+}
+
+/// Waits for exactly one poll.
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

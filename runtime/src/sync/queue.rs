@@ -1,0 +1,513 @@
+//! asyncio's `Queue`, `LifoQueue` and `PriorityQueue`: many producers, many
+//! consumers, a limit, and a way to wait until all the work is done.
+//!
+//! Two counters with a line in front of each ([`Permits`]): free slots, which
+//! producers take and consumers give; and items, the other way round. What is
+//! in between is a [`Discipline`].
+//!
+//! ```text
+//!   put: take a slot ──▶ push ──▶ give an item       unfinished += 1
+//!   get: take an item ──▶ pop ──▶ give a slot
+//!   task_done                                        unfinished -= 1 ──▶ join
+//! ```
+//!
+//! A consumer whose turn is granted owns *one* item, not a particular one: it
+//! takes whichever is first by then.
+//!
+//! Read before: `permits.rs`, `mpsc.rs`; after: `limiter.rs`.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::task::Poll;
+
+use super::after::After;
+use super::blocking;
+use super::errors::{SendError, TrySendError};
+use super::family::{Family, Lock, Shared};
+use super::permits::{Permits, Refused};
+use super::place::Place;
+use super::wait_queue::{Ticket, WaitQueue};
+
+/// The queue was shut down and is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutDown;
+
+impl fmt::Display for ShutDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the queue was shut down and nothing is left in it")
+    }
+}
+
+impl Error for ShutDown {}
+
+/// Why [`Queue::try_get`] has no item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryGetError {
+    /// Nothing there, or others wait for it.
+    Empty,
+    /// As [`ShutDown`].
+    ShutDown,
+}
+
+impl fmt::Display for TryGetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryGetError::Empty => f.write_str("the queue is empty: wait with `get`"),
+            TryGetError::ShutDown => ShutDown.fmt(f),
+        }
+    }
+}
+
+impl Error for TryGetError {}
+
+/// In which order items come out.
+pub trait Discipline<T>: Default {
+    /// Puts an item in.
+    fn push(&mut self, item: T);
+    /// Takes the first one out.
+    fn pop(&mut self) -> Option<T>;
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// First in, first out. O(1).
+#[derive(Debug)]
+pub struct Fifo<T>(VecDeque<T>);
+
+/// Last in, first out. O(1).
+#[derive(Debug)]
+pub struct Lifo<T>(Vec<T>);
+
+/// The smallest first, equal ones in the order they came. O(log n).
+///
+/// `T`'s comparison runs while the queue is locked: it must not use the queue.
+#[derive(Debug)]
+pub struct Priority<T: Ord> {
+    heap: BinaryHeap<Ranked<T>>,
+    count: u64,
+}
+
+impl<T> Default for Fifo<T> {
+    fn default() -> Self {
+        Fifo(VecDeque::new())
+    }
+}
+
+impl<T> Discipline<T> for Fifo<T> {
+    fn push(&mut self, item: T) {
+        self.0.push_back(item);
+    }
+    fn pop(&mut self) -> Option<T> {
+        self.0.pop_front()
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T> Default for Lifo<T> {
+    fn default() -> Self {
+        Lifo(Vec::new())
+    }
+}
+
+impl<T> Discipline<T> for Lifo<T> {
+    fn push(&mut self, item: T) {
+        self.0.push(item);
+    }
+    fn pop(&mut self) -> Option<T> {
+        self.0.pop()
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T: Ord> Default for Priority<T> {
+    fn default() -> Self {
+        Priority {
+            heap: BinaryHeap::new(),
+            count: 0,
+        }
+    }
+}
+
+impl<T: Ord> Discipline<T> for Priority<T> {
+    fn push(&mut self, item: T) {
+        let came = self.count;
+        self.count += 1;
+        self.heap.push(Ranked { item, came });
+    }
+    fn pop(&mut self) -> Option<T> {
+        self.heap.pop().map(|ranked| ranked.item)
+    }
+    fn len(&self) -> usize {
+        self.heap.len()
+    }
+}
+
+/// An item in a heap that gives the *greatest* first: so the smallest item,
+/// and of equal ones the oldest, is the greatest.
+#[derive(Debug)]
+struct Ranked<T> {
+    item: T,
+    came: u64,
+}
+
+impl<T: Ord> Ord for Ranked<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.item.cmp(&self.item)).then(other.came.cmp(&self.came))
+    }
+}
+
+impl<T: Ord> PartialOrd for Ranked<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Ord> PartialEq for Ranked<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T: Ord> Eq for Ranked<T> {}
+
+/// # Invariants
+///
+/// 1. Items in `content` = permits of `items` that are available, or granted
+///    to a consumer that hasn't run yet.
+/// 2. `unfinished` = items put in minus `task_done`s (minus what an immediate
+///    shutdown dropped).
+/// 3. Shut down: nobody waits for a slot, and nobody for an item unless it has
+///    been granted one.
+struct State<D> {
+    content: D,
+    slots: Permits,
+    items: Permits,
+    unfinished: usize,
+    joiners: WaitQueue,
+    shut_down: bool,
+}
+
+impl<D> State<D> {
+    fn push<T>(&mut self, item: T, after: &mut After)
+    where
+        D: Discipline<T>,
+    {
+        self.content.push(item);
+        self.unfinished += 1;
+        self.items.give(1, after);
+    }
+
+    fn pop<T>(&mut self, after: &mut After) -> Option<T>
+    where
+        D: Discipline<T>,
+    {
+        let item = self.content.pop();
+        self.slots.give(1, after);
+        item
+    }
+
+    fn finish(&mut self, n: usize, after: &mut After) {
+        self.unfinished -= n;
+        if self.unfinished == 0 {
+            self.joiners.release_all(after);
+        }
+    }
+
+    fn leave_slots(&mut self, ticket: Ticket, after: &mut After) {
+        self.slots.leave(ticket, after);
+    }
+
+    fn leave_items(&mut self, ticket: Ticket, after: &mut After) {
+        self.items.leave(ticket, after);
+    }
+
+    fn leave_joiners(&mut self, ticket: Ticket, after: &mut After) {
+        self.joiners.leave(ticket, after);
+    }
+}
+
+/// A queue for work, named as asyncio's, shared by reference, `Rc` or `Arc`.
+///
+/// `D` is the order: [`Fifo`], [`Lifo`] or [`Priority`]. Waiting producers and
+/// waiting consumers are each served first come, first served, and every wait
+/// can be dropped at any moment without loss of an item or a slot.
+pub struct Queue<F: Family, T, D: Discipline<T> = Fifo<T>> {
+    state: F::Lock<State<D>>,
+    holds: std::marker::PhantomData<fn(T) -> T>,
+}
+
+impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
+    /// A queue that holds at most `maxsize` items: `put` waits for a slot.
+    ///
+    /// # Panics
+    ///
+    /// If `maxsize` is 0; for a queue without a limit use
+    /// [`unbounded`](Self::unbounded).
+    pub fn new(maxsize: usize) -> Self {
+        assert!(
+            maxsize > 0,
+            "a queue needs a maxsize of at least 1; use Queue::unbounded() for no limit"
+        );
+        Self::with_slots(maxsize)
+    }
+
+    /// A queue without a limit: `put` never waits.
+    pub fn unbounded() -> Self {
+        Self::with_slots(usize::MAX)
+    }
+
+    fn with_slots(slots: usize) -> Self {
+        Queue {
+            state: F::Lock::new(State {
+                content: D::default(),
+                slots: Permits::new(slots),
+                items: Permits::new(0),
+                unfinished: 0,
+                joiners: WaitQueue::new(),
+                shut_down: false,
+            }),
+            holds: std::marker::PhantomData,
+        }
+    }
+
+    /// Puts an item in; waits for a free slot if need be.
+    ///
+    /// Dropped before it is done it put nothing in.
+    ///
+    /// # Errors
+    ///
+    /// Gives the item back if the queue is, or gets, shut down.
+    pub async fn put(&self, item: T) -> Result<(), SendError<T>> {
+        let mut item = Some(item);
+        let mut place = Place::<F, _>::new(&self.state, State::leave_slots);
+        let put = poll_fn(|cx| {
+            place.poll(cx, |state, ticket, cx, after| {
+                let taken = state.slots.poll_take(1, ticket, cx.waker(), after);
+                taken.map(|taken| {
+                    if taken.is_err() {
+                        return false;
+                    }
+                    if state.shut_down {
+                        // Granted before, run after: too late all the same.
+                        state.slots.give(1, after);
+                        return false;
+                    }
+                    if let Some(item) = item.take() {
+                        state.push(item, after);
+                    }
+                    true
+                })
+            })
+        })
+        .await;
+        match item {
+            Some(item) if !put => Err(SendError(item)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts an item in if a slot is free and nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`TrySendError`].
+    pub fn try_put(&self, item: T) -> Result<(), TrySendError<T>> {
+        self.state
+            .with(|state, after| match state.slots.try_take(1) {
+                Ok(()) => {
+                    state.push(item, after);
+                    Ok(())
+                }
+                Err(Refused::Busy) => Err(TrySendError::Full(item)),
+                Err(Refused::Closed) => Err(TrySendError::Closed(item)),
+            })
+    }
+
+    /// Takes the first item; waits for one if need be.
+    ///
+    /// Cancel-safe: dropping the future loses no item. To make
+    /// [`join`](Self::join) work, say [`task_done`](Self::task_done) for each.
+    ///
+    /// # Errors
+    ///
+    /// If the queue is, or gets, shut down and is empty.
+    pub async fn get(&self) -> Result<T, ShutDown> {
+        let mut place = Place::<F, _>::new(&self.state, State::leave_items);
+        poll_fn(|cx| {
+            place.poll(cx, |state, ticket, cx, after| {
+                if ticket.is_none() && state.shut_down && state.items.available() == 0 {
+                    return Poll::Ready(Err(ShutDown));
+                }
+                state
+                    .items
+                    .poll_take(1, ticket, cx.waker(), after)
+                    .map(|taken| match taken {
+                        Ok(()) => state.pop(after).ok_or(ShutDown),
+                        Err(_let_go) => Err(ShutDown),
+                    })
+            })
+        })
+        .await
+    }
+
+    /// Takes the first item if there is one that nobody else was promised.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryGetError`].
+    pub fn try_get(&self) -> Result<T, TryGetError> {
+        self.state
+            .with(|state, after| match state.items.try_take(1) {
+                Ok(()) => state.pop(after).ok_or(TryGetError::Empty),
+                Err(_) if state.shut_down => Err(TryGetError::ShutDown),
+                Err(_) => Err(TryGetError::Empty),
+            })
+    }
+
+    /// Says that the work on an item taken earlier is done.
+    ///
+    /// # Panics
+    ///
+    /// If it is said more often than items were put in.
+    pub fn task_done(&self) {
+        let known = self.state.with(|state, after| {
+            let known = state.unfinished > 0;
+            if known {
+                state.finish(1, after);
+            }
+            known
+        });
+        assert!(
+            known,
+            "task_done() was called more often than items were put into the queue"
+        );
+    }
+
+    /// Waits until [`task_done`](Self::task_done) was said for every item ever
+    /// put in. Can be dropped at any moment.
+    pub async fn join(&self) {
+        let mut place = Place::<F, _>::new(&self.state, State::leave_joiners);
+        poll_fn(|cx| {
+            place.poll(cx, |state, ticket, cx, after| {
+                if ticket.is_none() && state.unfinished == 0 {
+                    return Poll::Ready(());
+                }
+                state
+                    .joiners
+                    .poll_turn((), ticket, cx.waker(), after)
+                    .map(|_turn| ())
+            })
+        })
+        .await;
+    }
+
+    /// Lets nothing more in: producers fail, consumers take what is left and
+    /// fail then.
+    pub fn shutdown(&self) {
+        self.state.with(|state, after| {
+            state.shut_down = true;
+            state.slots.close(after);
+            // Whoever waits for an item found none: there will be none.
+            state.items.release_waiters(after);
+        });
+    }
+
+    /// As [`shutdown`](Self::shutdown), and drops what is left, which counts as
+    /// done. Items that consumers were granted already stay theirs. Returns
+    /// how many were dropped.
+    pub fn shutdown_now(&self) -> usize {
+        self.shutdown();
+        let dropped = self.state.with(|state, after| {
+            let left = state.items.forget(usize::MAX);
+            let dropped: Vec<T> = (0..left).filter_map(|_| state.content.pop()).collect();
+            state.slots.give(dropped.len(), after);
+            state.finish(dropped.len(), after);
+            dropped
+        });
+        // The items themselves are dropped here, outside of the lock.
+        dropped.len()
+    }
+
+    /// Whether the queue was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.state.with(|state, _| state.shut_down)
+    }
+
+    /// How many items are in it.
+    pub fn len(&self) -> usize {
+        self.state.with(|state, _| state.content.len())
+    }
+
+    /// Whether no item is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether no slot is free.
+    pub fn is_full(&self) -> bool {
+        self.state.with(|state, _| state.slots.available() == 0)
+    }
+
+    /// How many items were put in and not yet reported done.
+    pub fn unfinished(&self) -> usize {
+        self.state.with(|state, _| state.unfinished)
+    }
+}
+
+impl<T, D: Discipline<T>> Queue<Shared, T, D> {
+    /// As [`put`](Self::put), blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    ///
+    /// # Panics
+    ///
+    /// On the thread of an event loop that runs: use `put(item).await` there.
+    pub fn blocking_put(&self, item: T) -> Result<(), SendError<T>> {
+        blocking::wait("Queue::blocking_put", "put(item).await", self.put(item))
+    }
+
+    /// As [`get`](Self::get), blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Panics
+    ///
+    /// On the thread of an event loop that runs: use `get().await` there.
+    pub fn blocking_get(&self) -> Result<T, ShutDown> {
+        blocking::wait("Queue::blocking_get", "get().await", self.get())
+    }
+
+    /// As [`join`](Self::join), blocking the thread.
+    ///
+    /// # Panics
+    ///
+    /// On the thread of an event loop that runs: use `join().await` there.
+    pub fn blocking_join(&self) {
+        blocking::wait("Queue::blocking_join", "join().await", self.join());
+    }
+}
+
+impl<F: Family, T, D: Discipline<T>> fmt::Debug for Queue<F, T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("unfinished", &self.unfinished())
+            .field("shut_down", &self.is_shut_down())
+            .finish()
+    }
+}
