@@ -29,7 +29,7 @@ use super::Cancelled;
 use super::places::Places;
 use crate::switch::atomic::{AtomicBool, Ordering};
 use crate::switch::{Mutex, MutexGuard, Weakening, weakened};
-use crate::sync::family::After;
+use crate::sync::after::After;
 
 /// A flag to await, shared by many tasks and threads: clones are the same token.
 ///
