@@ -1,4 +1,5 @@
 //! A work-stealing thread pool and a process pool, both built by hand.
 
 pub mod process;
+pub mod switch;
 pub mod thread;

@@ -1,0 +1,86 @@
+//! Every size and time of the process pool, each with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a page, the unit of mappings.
+pub const PAGE: usize = 4096;
+
+/// Bytes of one ring. Room for some thousand small jobs, so that a worker never
+/// runs dry while the parent is busy elsewhere; small enough to stay in the
+/// second-level cache. A power of two.
+pub const RING: usize = 128 * 1024;
+
+/// The largest body of a frame in a ring. Larger arguments and results go
+/// through an arena, where they are written and read without a further copy. An
+/// eighth of the ring, so that several fit side by side.
+pub const INLINE_MAX: usize = 16 * 1024;
+
+/// The largest body of any frame in a ring: the above and the fixed numbers
+/// before it.
+pub const BODY_MAX: usize = INLINE_MAX + 64;
+
+/// Address space of an arena. It is sparse: only what is used costs memory. The
+/// bound on one argument or result follows from it.
+pub const ARENA: usize = 1 << 34;
+
+/// The arena's smallest extent: what is larger than [`INLINE_MAX`] begins here.
+pub const EXTENT_MIN: usize = 32 * 1024;
+
+/// How much freed memory an arena keeps for reuse (a warm page saves 2 µs); the
+/// rest goes back to the system at once.
+pub const ARENA_KEPT: usize = 256 << 20;
+
+/// A worker that hasn't reported within this time after its start is given up.
+/// A start takes 1 ms on an idle machine; a swamped one may need seconds.
+pub const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// So many workers in a row may fail to start before the pool gives up and
+/// fails what is queued, instead of starting processes for ever.
+pub const START_FAILURES: u32 = 3;
+
+/// Time between a failed start and the next try.
+pub const START_RETRY: Duration = Duration::from_millis(100);
+
+/// The most jobs that are sent to one worker ahead of its running one.
+pub const AHEAD_MAX: usize = 1024;
+
+/// Jobs are sent ahead for so much work by their measured length: enough to hide
+/// the parent's reaction time, short enough that nothing waits long behind a
+/// running job while another worker is free.
+pub const AHEAD_TIME: Duration = Duration::from_micros(400);
+
+/// Jobs queued in the parent before `submit` blocks.
+pub const QUEUE_JOBS: usize = 1 << 20;
+
+/// Bytes of queued arguments before `submit` blocks.
+pub const QUEUE_BYTES: usize = 1 << 30;
+
+/// Waiting by looking instead of sleeping: at most so long, after a caller or a
+/// worker has shown that it reacts faster than that.
+pub const SPIN: Duration = Duration::from_micros(50);
+
+/// Stack of the thread that runs jobs; only what is used costs memory. What the
+/// main thread of a program has by default.
+pub const STACK: usize = 8 << 20;
+
+/// The most text of a panic message or a backtrace that crosses.
+pub const TEXT_MAX: usize = 4096;
+
+/// How often the supervisor looks at workers that have been sent jobs ahead: for
+/// replies that wait for company, and for jobs that another worker could run.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// A job that has run for so long holds up those behind it: they are taken back
+/// if another worker is free.
+pub const HELD_UP: Duration = Duration::from_micros(500);
+
+/// Workers that were told to exit are killed after this time.
+pub const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Callers that submit again within this time after a result are worth waiting
+/// for by looking.
+pub const THINK: Duration = Duration::from_micros(20);
+
+/// At most so many replies are taken from a ring before those who wait for them
+/// are told.
+pub const BATCH: usize = 256;

@@ -1,0 +1,85 @@
+//! The call itself: bytes in, a function, bytes out.
+//!
+//! A job is `fn(A) -> R` and an argument. The worker knows neither `A` nor `R`:
+//! it gets the address of [`run::<A, R>`](run), which does. The two addresses,
+//! trampoline and function, cross as offsets ([`super::text`]).
+//!
+//! `fn(A) -> R` takes function items and closures that capture nothing; for a
+//! closure that captures, the compiler says so itself at the `submit`. What a
+//! closure would have captured goes into the argument.
+//!
+//! Read before this: [`super::text`] and [`super::codec`]. Read after it:
+//! [`super::worker`].
+#![allow(unsafe_code)] // turns addresses back into function pointers
+
+use crate::process::codec::{CodecError, Sink, decode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How a call went. A panic of the function unwinds instead.
+#[derive(Debug)]
+pub enum Ran {
+    /// The result is in the sink.
+    Value,
+    /// The argument couldn't be decoded; the function didn't run.
+    BadArgument(CodecError),
+    /// The function ran, its result couldn't be encoded.
+    BadResult(CodecError),
+}
+
+/// The type of every [`run`].
+pub type Trampoline = unsafe fn(usize, &[u8], &mut Sink<'_>) -> Ran;
+
+/// The two addresses that name a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// Address of `run::<A, R>`.
+    pub trampoline: usize,
+    /// Address of the function.
+    pub function: usize,
+}
+
+impl Call {
+    /// The addresses in this process for calling `function`.
+    #[inline]
+    pub fn of<A: DeserializeOwned, R: Serialize>(function: fn(A) -> R) -> Call {
+        Call {
+            trampoline: run::<A, R> as Trampoline as usize,
+            function: function as usize,
+        }
+    }
+
+    /// Decodes the argument, calls, and encodes the result.
+    ///
+    /// # Safety
+    /// The addresses come from [`Call::of`] in a process of the same executable,
+    /// translated by offset.
+    #[inline]
+    pub unsafe fn run(self, argument: &[u8], result: &mut Sink<'_>) -> Ran {
+        // SAFETY: the address of a function of exactly this type (the caller's
+        // promise).
+        let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(self.trampoline) };
+        // SAFETY: both addresses were made together by `of`.
+        unsafe { trampoline(self.function, argument, result) }
+    }
+}
+
+/// Calls the `fn(A) -> R` at address `function`.
+///
+/// # Safety
+/// There is a function of that type at that address.
+unsafe fn run<A: DeserializeOwned, R: Serialize>(
+    function: usize,
+    argument: &[u8],
+    result: &mut Sink<'_>,
+) -> Ran {
+    // SAFETY: the caller's promise.
+    let function = unsafe { std::mem::transmute::<usize, fn(A) -> R>(function) };
+    match decode::<A>(argument) {
+        Err(error) => Ran::BadArgument(error),
+        Ok(argument) => match result.value(&function(argument)) {
+            Ok(()) => Ran::Value,
+            Err(error) => Ran::BadResult(error),
+        },
+    }
+}

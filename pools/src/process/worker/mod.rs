@@ -1,0 +1,19 @@
+//! The worker: what runs in the other process.
+//!
+//! ```text
+//!   exec ─▶ hook: is there a marker for us? ─no─▶ the program's own main
+//!             │ yes
+//!             ├─ main thread: the guardian, waits for the parent's end
+//!             └─ thread "threeply-worker": frame ─▶ claim ─▶ call ─▶ reply ─┐
+//!                          ▲                                               │
+//!                          └──── looks, spins, sleeps on the bell ◀────────┘
+//! ```
+//!
+//! Read in this order: [`hook`] (how the process gets here), [`serve`] (its life),
+//! [`reply`] (what it sends), [`last_words`] (what it can still say when it dies).
+
+pub mod hook;
+pub mod last_words;
+pub mod panics;
+pub mod reply;
+pub mod serve;

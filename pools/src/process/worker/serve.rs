@@ -1,0 +1,381 @@
+//! A worker's life: look for a request, claim it, call, reply; sleep if there is
+//! nothing.
+#![allow(unsafe_code)] // takes over descriptors by number, calls by address
+
+use crate::process::arena::{Arena, Extent};
+use crate::process::codec::Sink;
+use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
+use crate::process::limits::{BODY_MAX, INLINE_MAX};
+use crate::process::page::{Mapping, RESULTS, RingBytes, SharedFile, Words, request_counters};
+use crate::process::ring::Reader;
+use crate::process::text::Text;
+use crate::process::trampoline::{Call, Ran};
+use crate::process::wire;
+use crate::process::worker::hook::{Marker, fd};
+use crate::process::worker::reply::Replies;
+use crate::process::worker::{last_words, panics};
+use crate::switch::Ordering;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+use threeply_runtime::sys::pidfd;
+
+/// Exit codes of a worker that ends by itself.
+pub mod exit {
+    /// Told to.
+    pub const DONE: i32 = 0;
+    /// It couldn't set itself up.
+    pub const SETUP: i32 = 121;
+    /// A job took a descriptor away that the worker needs (it closed all of them,
+    /// for instance).
+    pub const DESCRIPTORS: i32 = 122;
+    /// What the parent sent makes no sense: memory was overwritten.
+    pub const PROTOCOL: i32 = 123;
+}
+
+/// Why a worker can't go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// The parent is done with it.
+    Told,
+    /// A bell can't be rung or heard.
+    Deaf,
+    /// The shared memory contradicts itself.
+    Broken,
+}
+
+impl Gone {
+    fn exit_code(self) -> i32 {
+        match self {
+            Gone::Told => exit::DONE,
+            Gone::Deaf => exit::DESCRIPTORS,
+            Gone::Broken => exit::PROTOCOL,
+        }
+    }
+}
+
+/// The descriptors by which a worker wakes and is woken.
+#[derive(Debug)]
+pub struct Bells {
+    own: OwnedFd,
+    caller: OwnedFd,
+    supervisor: OwnedFd,
+}
+
+impl Bells {
+    /// Sleeps until rung. A ring that came before counts.
+    pub fn sleep(&self) -> Result<(), Gone> {
+        let mut rings = [0; 64];
+        loop {
+            match nix::unistd::read(&self.own, &mut rings) {
+                Ok(0) => return Err(Gone::Told),
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return Err(Gone::Deaf),
+            }
+        }
+    }
+
+    /// Wakes a caller that waits for a reply itself.
+    pub fn ring_caller(&self) -> Result<(), Gone> {
+        ring(&self.caller, &[1])
+    }
+
+    /// Wakes the supervisor: an eventfd, which takes eight bytes.
+    pub fn ring_supervisor(&self) -> Result<(), Gone> {
+        ring(&self.supervisor, &1u64.to_ne_bytes())
+    }
+}
+
+fn ring(bell: &OwnedFd, bytes: &[u8]) -> Result<(), Gone> {
+    loop {
+        match nix::unistd::write(bell, bytes) {
+            // Full: it has been rung often enough.
+            Ok(_) | Err(nix::errno::Errno::EAGAIN) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return Err(Gone::Deaf),
+        }
+    }
+}
+
+/// Lives as a worker and exits; never returns.
+pub fn worker(marker: Marker) -> ! {
+    // What std does before main: a write to a closed socket is an error.
+    // SAFETY: no other thread exists yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let parent = pidfd::open(marker.parent).ok();
+    // SAFETY: getppid can't fail and touches no memory.
+    if unsafe { libc::getppid() }.unsigned_abs() != marker.parent {
+        leave(exit::SETUP); // It died meanwhile.
+    }
+    match set_up(marker) {
+        Ok(worker) => {
+            let stack = worker.words.stack.load(Ordering::Relaxed);
+            let started = std::thread::Builder::new()
+                .name("threeply-worker".to_owned())
+                .stack_size(usize::try_from(stack).unwrap_or(usize::MAX))
+                .spawn(move || worker.live());
+            if let Err(error) = started {
+                complain("cannot start the thread that runs jobs", &error);
+            }
+        }
+        Err(error) => complain("cannot set itself up", &error),
+    }
+    guard(marker.parent, parent)
+}
+
+/// Waits for the parent's end; then ends this process and its children.
+///
+/// Bound to the parent as a process, not to the thread of it that started us (as
+/// PR_SET_PDEATHSIG would be).
+fn guard(pid: u32, parent: Option<OwnedFd>) -> ! {
+    loop {
+        let waiting = parent.as_ref().is_some_and(|parent| {
+            use nix::poll::{PollFd, PollFlags, PollTimeout};
+            let mut waited = [PollFd::new(parent.as_fd(), PollFlags::POLLIN)];
+            let _ = nix::poll::poll(&mut waited, PollTimeout::NONE);
+            // A job that closes all descriptors closes this one, too.
+            waited[0].revents() != Some(PollFlags::POLLNVAL)
+        });
+        // SAFETY: getppid can't fail. Another parent means that ours is gone.
+        if unsafe { libc::getppid() }.unsigned_abs() != pid {
+            // SAFETY: a process group of our own (the pool starts us in one), so
+            // this reaches us and our children only.
+            unsafe { libc::kill(0, libc::SIGKILL) };
+        }
+        if !waiting {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
+fn complain(what: &str, error: &io::Error) -> ! {
+    let _ = writeln!(io::stderr(), "threeply worker: {what}: {error}");
+    leave(exit::SETUP)
+}
+
+fn leave(code: i32) -> ! {
+    let _ = io::stdout().flush();
+    // SAFETY: ends the process without running what a real main registered.
+    unsafe { libc::_exit(code) }
+}
+
+/// All that the thread which runs jobs needs.
+#[derive(Debug)]
+struct Worker {
+    memory: Arc<Mapping>,
+    words: &'static Words,
+    requests: Reader<RingBytes>,
+    replies: Replies<'static>,
+    arguments: Arc<Mapping>,
+    results: Arena,
+    nonce: u64,
+    /// Reused for every result that fits in a ring.
+    buffer: Vec<u8>,
+    /// Since when the current stretch of work goes on.
+    busy_since: Instant,
+}
+
+fn set_up(marker: Marker) -> io::Result<Worker> {
+    for number in fd::BELL..=fd::ARGUMENTS {
+        // SAFETY: sets a flag of a descriptor that the pool gave us; a job's own
+        // children must not inherit them.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: the pool placed these five for us, and nobody else knows of them.
+    let own = |number| unsafe { OwnedFd::from_raw_fd(number) };
+    let memory = SharedFile::inherited(own(fd::MEMORY))?.map(true)?;
+    let arguments = SharedFile::inherited(own(fd::ARGUMENTS))?.map(false)?;
+    let keep: &'static Mapping = Box::leak(Box::new(Arc::clone(&memory)));
+    let words = keep.words();
+    let bells = Bells {
+        own: own(fd::BELL),
+        caller: own(fd::CALLER),
+        supervisor: own(fd::SUPERVISOR),
+    };
+    let limit = words.data_limit.load(Ordering::Relaxed);
+    if limit != 0 {
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_DATA, limit, limit)?;
+    }
+    Ok(Worker {
+        requests: Reader::new(RingBytes::requests(&memory)),
+        replies: Replies::new(RingBytes::replies(&memory), words, bells),
+        results: Arena::new(Arc::clone(&memory), RESULTS),
+        memory,
+        words,
+        arguments,
+        nonce: marker.nonce,
+        buffer: Vec::with_capacity(INLINE_MAX),
+        busy_since: Instant::now(),
+    })
+}
+
+impl Worker {
+    fn live(mut self) {
+        if let Err(error) = last_words::watch_this_stack(&self.memory) {
+            complain("cannot watch its stack", &error);
+        }
+        panics::take_notes_on_this_thread();
+        let Err(gone) = self.serve();
+        leave(gone.exit_code())
+    }
+
+    fn serve(&mut self) -> Result<std::convert::Infallible, Gone> {
+        let hello = wire::numbers([
+            u64::from(wire::VERSION),
+            self.nonce,
+            Text::of_this_program().fingerprint(),
+        ]);
+        self.replies.publish(wire::HELLO, 0, &hello)?;
+        let mut frame = vec![0; HEADER_LEN + BODY_MAX];
+        loop {
+            let (header, len) = self.next(&mut frame)?;
+            let body = &frame[HEADER_LEN..HEADER_LEN + len];
+            match header.kind {
+                wire::JOB => {
+                    let (fixed, elements) = body.split_at_checked(24).ok_or(Gone::Broken)?;
+                    self.run(&header, fixed, elements)?;
+                }
+                wire::JOB_LARGE => {
+                    let (fixed, place) = body.split_at_checked(24).ok_or(Gone::Broken)?;
+                    let [offset, len] = wire::read_numbers(place).ok_or(Gone::Broken)?;
+                    let arguments = Arc::clone(&self.arguments);
+                    // SAFETY: the parent wrote these before it sent the frame, and
+                    // leaves them alone until it has our reply.
+                    let elements = unsafe { arguments.slice(offset as usize, len as usize) };
+                    self.run(&header, fixed, elements.ok_or(Gone::Broken)?)?;
+                }
+                wire::FREE => {
+                    let [offset, capacity, used] = wire::read_numbers(body).ok_or(Gone::Broken)?;
+                    let (offset, capacity) = (offset as usize, capacity as usize);
+                    self.results
+                        .free(Extent { offset, capacity }, used as usize);
+                }
+                wire::EXIT => return Err(Gone::Told),
+                _ => return Err(Gone::Broken),
+            }
+        }
+    }
+
+    /// Waits for the next frame and copies it out.
+    fn next(&mut self, frame: &mut [u8]) -> Result<(Header, usize), Gone> {
+        let counters = request_counters(self.words);
+        loop {
+            let available = self
+                .requests
+                .available(&counters)
+                .map_err(|_| Gone::Broken)?;
+            if available == 0 {
+                self.idle()?;
+                continue;
+            }
+            let header = frame.first_chunk_mut().expect("longer than a header");
+            self.requests.peek(0, header);
+            // The parent publishes whole frames, so less than one is a fault.
+            let Ok(Parsed::Incomplete { need } | Parsed::Frame { used: need, .. }) =
+                frame::parse(header, BODY_MAX)
+            else {
+                return Err(Gone::Broken);
+            };
+            if need > available {
+                return Err(Gone::Broken);
+            }
+            let header = Header::from_bytes(*header);
+            self.requests.peek(HEADER_LEN, &mut frame[HEADER_LEN..need]);
+            self.requests.advance(&counters, need);
+            return Ok((header, need - HEADER_LEN));
+        }
+    }
+
+    /// Nothing to do: tell those who wait, look for a while if that has paid off
+    /// lately, then sleep.
+    fn idle(&mut self) -> Result<(), Gone> {
+        self.replies.wake(u64::MAX - 1)?;
+        let _ = io::stdout().flush(); // What a job printed without a newline.
+        let counters = request_counters(self.words);
+        let spin_ns = u128::from(self.words.spin_ns.load(Ordering::Relaxed));
+        if spin_ns > 0 {
+            let since = Instant::now();
+            loop {
+                for _ in 0..64 {
+                    if self.requests.available(&counters) != Ok(0) {
+                        self.busy_since = Instant::now();
+                        return Ok(());
+                    }
+                    std::hint::spin_loop();
+                }
+                if since.elapsed().as_nanos() > spin_ns {
+                    break;
+                }
+            }
+        }
+        self.words.asleep.announce();
+        if self.requests.available(&counters) == Ok(0) {
+            self.replies.bells().sleep()?;
+        }
+        self.words.asleep.cancel();
+        self.busy_since = Instant::now();
+        Ok(())
+    }
+
+    /// Runs the jobs of one frame, one after the other.
+    fn run(&mut self, header: &Header, fixed: &[u8], mut elements: &[u8]) -> Result<(), Gone> {
+        let [trampoline, function, skip] = wire::read_numbers(fixed).ok_or(Gone::Broken)?;
+        let text = Text::of_this_program();
+        let call = Call {
+            trampoline: text.address_of(trampoline).ok_or(Gone::Broken)?,
+            function: text.address_of(function).ok_or(Gone::Broken)?,
+        };
+        for _ in 0..skip {
+            (_, elements) = wire::split_element(elements).ok_or(Gone::Broken)?;
+        }
+        let mut ran = 0;
+        for seq in header.seq..header.seq + u64::from(header.count) {
+            let (argument, rest) = wire::split_element(elements).ok_or(Gone::Broken)?;
+            elements = rest;
+            if !self.words.claim.try_claim(seq) {
+                break; // Taken back, and with it all that follow.
+            }
+            self.run_one(call, seq, argument)?;
+            ran += 1;
+        }
+        let now = Instant::now();
+        let busy = now.duration_since(self.busy_since).as_nanos() as u64;
+        self.busy_since = now;
+        self.words.busy_ns.fetch_add(busy, Ordering::Relaxed);
+        self.words.busy_jobs.fetch_add(ran, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn run_one(&mut self, call: Call, seq: u64, argument: &[u8]) -> Result<(), Gone> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut sink = Sink::reusing(buffer, &self.results, usize::MAX);
+        // SAFETY: the parent made the addresses for this executable (the
+        // handshake compared fingerprints), and offsets outside its code were
+        // refused above.
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| unsafe {
+            call.run(argument, &mut sink)
+        }));
+        match outcome {
+            Ok(Ran::Value) => {
+                self.buffer = self.replies.value(seq, sink.finish())?;
+                Ok(())
+            }
+            Ok(Ran::BadArgument(error)) => self.replies.failure(wire::BAD_ARGUMENT, seq, &error),
+            Ok(Ran::BadResult(error)) => self.replies.failure(wire::BAD_RESULT, seq, &error),
+            Err(payload) => {
+                let report = panics::report(&*payload);
+                // A payload may panic when it is dropped; that mustn't reach us.
+                let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+                drop(sink);
+                // Texts are shortened, so it fits.
+                let bytes = postcard::to_stdvec(&report).map_err(|_| Gone::Broken)?;
+                self.replies.publish(wire::PANIC, seq, &bytes)
+            }
+        }
+    }
+}
