@@ -1,1 +1,47 @@
-//! A pool of worker processes.
+//! The process pool: functions of this program, run in other processes, where a
+//! death costs exactly one job.
+//!
+//! Begin with the README beside this file (the picture of what lives in which
+//! process, the life of a job, rejected designs). Then follow a job:
+//!
+//! | step | file |
+//! |---|---|
+//! | submit | [`pool`], [`codec`] with [`arena`], [`text`] with [`trampoline`] |
+//! | queue or send | [`state`], [`job`], [`link`] |
+//! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
+//! | run | [`worker`], [`claim`] |
+//! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] |
+//! | or die | [`death`], [`start`], [`supervisor`], [`oom`] |
+
+pub mod arena;
+pub mod bell;
+pub mod cell;
+pub mod claim;
+pub mod codec;
+pub mod death;
+pub mod error;
+pub mod frame;
+pub mod handle;
+pub mod job;
+pub mod limits;
+pub mod link;
+pub mod oom;
+pub mod page;
+pub mod pool;
+pub mod pump;
+pub mod reply;
+pub mod ring;
+pub mod role;
+pub mod start;
+pub mod state;
+pub mod supervisor;
+pub mod text;
+pub mod trampoline;
+pub mod wire;
+pub mod worker;
+
+pub use error::{Cause, Death, Error, JobError};
+pub use handle::JobHandle;
+pub use pool::{Builder, ProcessPool, ShutdownReport};
+pub use worker::hook::worker_main;
+pub use worker::panics::PanicReport;

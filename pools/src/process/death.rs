@@ -1,0 +1,216 @@
+//! What happens when a worker ends: accounts are settled, and it is replaced.
+//!
+//! 1. Its process is reaped, what it left in its process group is killed
+//!    ([`Link::look_at_process`](super::link::Link::look_at_process)).
+//! 2. Every reply that it had published is delivered.
+//! 3. The one element that it had claimed and not answered, if any, fails with
+//!    the cause of death. Nothing else does.
+//! 4. What stood behind it goes back to the head of the queue, in order.
+//! 5. Another worker takes its place, if there may be work for one.
+//!
+//! Any thread may do it (the supervisor, or a caller that was waiting for a
+//! reply); the right to read replies makes sure that one does.
+//!
+//! Read before this: [`super::claim`] and [`super::pump`].
+
+use crate::process::error::{Cause, Death, JobError, StartFailure};
+use crate::process::limits;
+use crate::process::link::{Link, ReplyReader};
+use crate::process::pool::Shared;
+use crate::process::start;
+use crate::process::state::{Phase, Stage, Verdict, Worker};
+use crate::process::worker::last_words::LastWords;
+use crate::process::worker::serve::exit;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Shared {
+    /// To be called when a worker's process may have ended.
+    pub fn worker_may_have_ended(&self, link: &Arc<Link>) {
+        if !link.look_at_process() {
+            return;
+        }
+        match link.reader.take() {
+            Some(reader) => self.bury(link, reader),
+            // Its holder sees that the worker has ended when it leaves.
+            None => link.nudge_caller(),
+        }
+    }
+
+    /// Steps 2 to 5. The right to read is used up.
+    pub fn bury(&self, link: &Arc<Link>, mut reader: ReplyReader) {
+        let mut deliveries = Vec::new();
+        let mut state = self.lock();
+        let dismissed = match state.worker(link) {
+            Some(worker) => {
+                let leaving = matches!(worker.stage, Stage::Leaving { .. });
+                let starting = matches!(worker.stage, Stage::Starting { .. });
+                if !starting {
+                    // Nothing more is sent to it.
+                    let deadline = Instant::now();
+                    worker.stage = Stage::Leaving { deadline };
+                }
+                leaving
+            }
+            None => return,
+        };
+        drop(state);
+        if !link.sent_garbage() {
+            self.pump(link, &mut reader);
+        }
+        let cause = self.cause(link);
+        let mut state = self.lock();
+        let closed = state.phase == Phase::Closed;
+        let Some(mut worker) = state.remove(link) else {
+            return;
+        };
+        if !dismissed {
+            state.tally.died += 1;
+        }
+        if let Some(refusal) = link.refused() {
+            worker.complaint = Some(refusal);
+        }
+        let never_came_up = matches!(worker.stage, Stage::Starting { .. });
+        if (never_came_up && !closed) || worker.complaint.is_some() {
+            let reason = worker.complaint.take().unwrap_or_else(|| {
+                format!(
+                    "a worker ended before it was ready ({}); if the start of this program exits by \
+                     itself or needs `main` to run first, see `process::worker_main`",
+                    describe(link)
+                )
+            });
+            self.note_start_failure(&mut state, &reason, &mut deliveries);
+        }
+        let error = if closed {
+            JobError::ShutDown
+        } else {
+            error_for(&worker, cause)
+        };
+        state.bury(&mut worker, error, &mut deliveries);
+        drop(state);
+        deliveries
+            .drain(..)
+            .for_each(super::state::Delivery::deliver);
+        self.replace_missing();
+        self.tell_of_change();
+        // Jobs that were put back may have a worker waiting for them.
+        self.dispatch_queue();
+    }
+
+    fn cause(&self, link: &Link) -> Cause {
+        if link.sent_garbage() {
+            return Cause::Garbage;
+        }
+        if link.last_words() == LastWords::StackOverflow {
+            return Cause::StackOverflow;
+        }
+        let Some(status) = link.status() else {
+            return Cause::Exited(-1);
+        };
+        match (status.signal(), self.options.memory_limit) {
+            (Some(libc::SIGABRT), Some(limit)) => Cause::MemoryLimit { limit },
+            (Some(libc::SIGKILL), _) if self.oom.has_killed() => Cause::OutOfMemory,
+            (Some(signal), _) => Cause::Signal {
+                signal,
+                core_dumped: status.core_dumped(),
+            },
+            (None, _) => match status.code().unwrap_or(-1) {
+                exit::PROTOCOL => Cause::Garbage,
+                code => Cause::Exited(code),
+            },
+        }
+    }
+
+    fn note_start_failure(
+        &self,
+        state: &mut super::state::State,
+        reason: &str,
+        deliveries: &mut Vec<super::state::Delivery>,
+    ) {
+        state.start_failures += 1;
+        state.retry_at = Some(Instant::now() + limits::START_RETRY);
+        let nobody_lives = state
+            .workers
+            .iter()
+            .flatten()
+            .all(|worker| matches!(worker.stage, Stage::Starting { .. }));
+        if state.start_failures >= limits::START_FAILURES && nobody_lives {
+            let failure = StartFailure(Arc::from(reason));
+            state.broken = Some(failure.clone());
+            state.fail_queue(|| JobError::WorkerStart(failure.clone()), deliveries);
+        }
+    }
+
+    /// Starts workers for all places that have none, if there may be work for them.
+    pub fn replace_missing(&self) {
+        loop {
+            let mut state = self.lock();
+            let wanted = match state.phase {
+                Phase::Open => true,
+                Phase::Draining => !state.queue.is_empty(),
+                Phase::Closed => false,
+            };
+            let early = state.retry_at.is_some_and(|at| Instant::now() < at);
+            if !wanted || state.broken.is_some() || early {
+                return;
+            }
+            let Some(slot) = state.reserve_empty() else {
+                return;
+            };
+            drop(state);
+            let started = start::start(
+                slot,
+                &self.options,
+                &self.arguments_file,
+                &self.supervisor_bell,
+            );
+            let mut deliveries = Vec::new();
+            let mut state = self.lock();
+            state.release(slot);
+            match started {
+                Ok((link, writer)) => self.admit(&mut state, Arc::new(link), writer),
+                Err(error) => {
+                    self.note_start_failure(&mut state, &error.to_string(), &mut deliveries);
+                }
+            }
+            drop(state);
+            deliveries
+                .drain(..)
+                .for_each(super::state::Delivery::deliver);
+            // The supervisor must watch the new process.
+            self.ring_supervisor();
+        }
+    }
+
+    /// Sends what is queued to workers that are idle.
+    pub fn dispatch_queue(&self) {
+        let mut state = self.lock();
+        let links = state.refill_idle();
+        drop(state);
+        for link in links {
+            link.ring_if_asleep();
+        }
+    }
+}
+
+/// Why the element that the worker had claimed fails.
+fn error_for(worker: &Worker, cause: Cause) -> JobError {
+    match worker.verdict {
+        Some(Verdict { seq, limit }) if seq + 1 == worker.link.words().claim.first_unclaimed() => {
+            limit.map_or(JobError::Cancelled, |limit| JobError::TimedOut { limit })
+        }
+        _ => JobError::Died(Death {
+            pid: worker.link.pid,
+            cause,
+            ran_for: worker.front_since.elapsed(),
+        }),
+    }
+}
+
+fn describe(link: &Link) -> String {
+    match link.status() {
+        Some(status) => status.to_string(),
+        None => "how, is not known".to_owned(),
+    }
+}

@@ -1,0 +1,243 @@
+//! [`JobHandle`]: waiting for one job, in any way.
+//!
+//! The fast way is **direct dispatch**: a blocking `wait` takes the right to read
+//! the replies of the worker that has the job, and reads the answer itself, with
+//! no thread in between. It looks for the reply for a few microseconds if jobs
+//! have been that short lately, then sleeps on the worker's bell and on its death
+//! at once. A job that isn't with a worker yet, or with one whose replies somebody
+//! else reads, is waited for at its [`Cell`].
+//!
+//! Read before this: [`super::pump`] and [`super::cell`].
+
+use crate::process::cell::{Cell, Outcome};
+use crate::process::error::JobError;
+use crate::process::limits;
+use crate::process::link::Link;
+use crate::process::pool::Shared;
+use crate::process::state::{Placed, Verdict};
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A submitted job. A `Future` of its result that may be awaited on any executor,
+/// and a handle to wait for it without one.
+///
+/// Dropping it detaches: the job runs, its result is thrown away.
+#[must_use = "the result is lost if nobody waits; `drop` it to say so"]
+pub struct JobHandle<R> {
+    cell: Arc<Cell>,
+    pool: Arc<Shared>,
+    placed: Option<Placed>,
+    awake: bool,
+    direct: bool,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> JobHandle<R> {
+    pub(crate) fn new(
+        cell: Arc<Cell>,
+        pool: &Arc<Shared>,
+        placed: Option<Placed>,
+        awake: bool,
+        direct: bool,
+    ) -> JobHandle<R> {
+        JobHandle {
+            cell,
+            pool: Arc::clone(pool),
+            placed,
+            awake,
+            direct,
+            result: PhantomData,
+        }
+    }
+
+    /// Whether the job is done, one way or the other.
+    pub fn is_finished(&self) -> bool {
+        self.cell.is_done()
+    }
+
+    /// Calls `callback` when the job is done: here and now if it is already, else
+    /// on the thread that notices, which it must not block. Several are called in
+    /// the order in which they were given.
+    pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
+        self.cell.when_done(callback);
+    }
+
+    /// Cancels the job unless it has begun. `false` if it has, or is done.
+    ///
+    /// A cancelled job never runs, and its handle gives [`JobError::Cancelled`].
+    pub fn cancel(&self) -> bool {
+        self.stop(false)
+    }
+
+    /// Cancels the job; if it has begun, kills the worker that runs it (another one
+    /// takes its place, no other job is affected). `false` if it is done.
+    pub fn kill(&self) -> bool {
+        self.stop(true)
+    }
+
+    fn stop(&self, kill: bool) -> bool {
+        let mut state = self.pool.lock();
+        let Some((link, seq)) = state.find(Arc::as_ptr(&self.cell).cast()) else {
+            // Queued, or done. A cancelled job is dropped when its turn comes.
+            drop(state);
+            return self.cell.cancel();
+        };
+        state.recall(&link);
+        let begun = state.is_with(&link, seq);
+        if begun && kill && !link.has_replies() {
+            if let Some(worker) = state.worker(&link) {
+                worker.verdict = Some(Verdict { seq, limit: None });
+            }
+            link.kill();
+        }
+        let links = state.refill_all();
+        drop(state);
+        let cancelled = !begun && self.cell.cancel();
+        for other in links {
+            other.ring_if_asleep();
+        }
+        link.nudge_caller();
+        self.pool.ring_supervisor();
+        cancelled || (begun && kill && !self.cell.is_done())
+    }
+
+    /// Waits in the fastest way that there is; `false` if the deadline has passed.
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if self.cell.is_done() {
+            return true;
+        }
+        if let Some(Placed { link, seq }) = &self.placed {
+            if let Some(mut reader) = link.reader.take() {
+                // Superfluous rings harm nobody, so this needs no lock.
+                link.words().wake_supervisor.silence();
+                let mut spin = self.awake && self.pool.options.spinning;
+                loop {
+                    self.pool.pump(link, &mut reader);
+                    let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                    if self.cell.is_done() || late || !self.is_with(link, *seq) {
+                        break;
+                    }
+                    if spin {
+                        spin = false;
+                        if look_for_replies(link, limits::SPIN) {
+                            continue;
+                        }
+                    }
+                    link.words().wake_caller.ask(*seq);
+                    if !link.has_replies() {
+                        link.sleep_for_reply(deadline);
+                    }
+                }
+                self.pool.leave(link, reader);
+                if self.cell.is_done() {
+                    return true;
+                }
+            } else if self.direct {
+                self.pool.watch(link);
+            }
+        }
+        self.cell.sleep(deadline)
+    }
+
+    fn is_with(&self, link: &Arc<Link>, seq: u64) -> bool {
+        !link.has_ended() && !link.sent_garbage() && self.pool.lock().is_with(link, seq)
+    }
+}
+
+/// Looks until there are replies, for at most `limit`.
+fn look_for_replies(link: &Link, limit: Duration) -> bool {
+    let since = Instant::now();
+    loop {
+        for _ in 0..64 {
+            if link.has_replies() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if since.elapsed() > limit {
+            return false;
+        }
+    }
+}
+
+impl<R: DeserializeOwned> JobHandle<R> {
+    /// Blocks the thread until the job is done.
+    ///
+    /// # Errors
+    /// Why there is no result; see [`JobError`].
+    ///
+    /// # Panics
+    /// If the result was taken before by [`try_take`](JobHandle::try_take) or by
+    /// polling.
+    pub fn wait(self) -> Result<R, JobError> {
+        self.wait_until(None);
+        decode(self.cell.take().expect("done"))
+    }
+
+    /// Blocks the thread until the job is done, at most for `timeout`; then the
+    /// handle comes back. The job isn't affected by the time-out.
+    ///
+    /// # Errors
+    /// The handle, if the time is over.
+    ///
+    /// # Panics
+    /// As [`wait`](JobHandle::wait).
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<R, JobError>, JobHandle<R>> {
+        if self.wait_until(Instant::now().checked_add(timeout)) {
+            Ok(decode(self.cell.take().expect("done")))
+        } else {
+            Err(self)
+        }
+    }
+
+    /// The result, if the job is done. Never waits.
+    ///
+    /// # Panics
+    /// If the result was taken before.
+    pub fn try_take(&self) -> Option<Result<R, JobError>> {
+        self.cell.take().map(decode)
+    }
+}
+
+/// From an outcome to the typed result. A `Deserialize` that panics concerns this
+/// job alone.
+pub(crate) fn decode<R: DeserializeOwned>(outcome: Outcome) -> Result<R, JobError> {
+    let reply = outcome?;
+    match std::panic::catch_unwind(AssertUnwindSafe(|| reply.decode::<R>())) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(JobError::Undecodable {
+            reason: error.to_string(),
+        }),
+        Err(_) => Err(JobError::Undecodable {
+            reason: "its Deserialize implementation panicked".to_owned(),
+        }),
+    }
+}
+
+impl<R: DeserializeOwned> Future for JobHandle<R> {
+    type Output = Result<R, JobError>;
+
+    /// # Panics
+    /// If it is polled again after it was ready.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.cell.poll(context.waker()) {
+            Some(outcome) => Poll::Ready(decode(outcome)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<R> fmt::Debug for JobHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle")
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}

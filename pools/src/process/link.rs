@@ -1,0 +1,314 @@
+//! The parent's end of one worker: its memory, its bells, its process.
+//!
+//! Two rights come with a link, and each has at most one holder at a time:
+//!
+//! 1. **To write requests**: the [`Writer`] lives in the pool's state, under the
+//!    pool's lock.
+//! 2. **To read replies**: the [`ReplyReader`] is a value that is *taken* from
+//!    the link and *left* with it again. The supervisor takes it when its bell
+//!    rings; a caller that waits for a result takes it to read the reply itself,
+//!    without a thread in between (direct dispatch).
+//!
+//! Whoever leaves the reader looks once more for what may have come meanwhile
+//! ([`super::role`]): those who found it taken have gone away and rely on it.
+//!
+//! Read before this: [`super::page`]. Read after it: [`super::pump`].
+
+use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
+use crate::process::limits::BODY_MAX;
+use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
+use crate::process::ring::{Corrupt, Reader, Writer};
+use crate::process::role::Role;
+use crate::process::worker::last_words::LastWords;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use threeply_runtime::sys::pidfd;
+
+/// One worker, seen from its parent.
+#[derive(Debug)]
+pub struct Link {
+    /// Process id, for messages only.
+    pub pid: u32,
+    /// Which of the pool's places it occupies.
+    pub slot: usize,
+    /// What it must say in the handshake.
+    pub nonce: u64,
+    memory: Arc<Mapping>,
+    pidfd: OwnedFd,
+    /// Wakes the worker.
+    bell: OwnedFd,
+    /// Wakes a caller that reads replies itself: its two ends.
+    caller_bell: OwnedFd,
+    caller_ring: OwnedFd,
+    /// The right to read replies.
+    pub reader: Role<ReplyReader>,
+    /// Set once the process has ended: nothing new will come.
+    ended: AtomicBool,
+    status: Mutex<Option<ExitStatus>>,
+    /// Set when it sent garbage.
+    garbage: AtomicBool,
+    /// Why it can't be used, if its initializer said so.
+    refused: Mutex<Option<String>>,
+    /// Rooms of large results that are to be given back with the next request.
+    returned: Mutex<Vec<[u64; 3]>>,
+}
+
+/// What a link is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Process id.
+    pub pid: u32,
+    /// Its place in the pool.
+    pub slot: usize,
+    /// What it must say in the handshake.
+    pub nonce: u64,
+    /// The shared memory.
+    pub memory: Arc<Mapping>,
+    /// The process.
+    pub pidfd: OwnedFd,
+    /// Write end of the worker's bell.
+    pub bell: OwnedFd,
+    /// Both ends of the bell for callers.
+    pub caller: (OwnedFd, OwnedFd),
+}
+
+impl Link {
+    /// Makes the link and the writer of its requests.
+    pub fn new(parts: Parts) -> (Link, Writer<RingBytes>) {
+        let writer = Writer::new(RingBytes::requests(&parts.memory));
+        let reader = ReplyReader {
+            ring: Reader::new(RingBytes::replies(&parts.memory)),
+        };
+        let link = Link {
+            pid: parts.pid,
+            slot: parts.slot,
+            nonce: parts.nonce,
+            memory: parts.memory,
+            pidfd: parts.pidfd,
+            bell: parts.bell,
+            caller_bell: parts.caller.0,
+            caller_ring: parts.caller.1,
+            reader: Role::new(reader),
+            ended: AtomicBool::new(false),
+            status: Mutex::new(None),
+            garbage: AtomicBool::new(false),
+            refused: Mutex::default(),
+            returned: Mutex::default(),
+        };
+        (link, writer)
+    }
+
+    /// The memory shared with the worker.
+    pub fn memory(&self) -> &Arc<Mapping> {
+        &self.memory
+    }
+
+    /// The words at its start.
+    #[inline]
+    pub fn words(&self) -> &Words {
+        self.memory.words()
+    }
+
+    /// Readable once the process has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Wakes the worker if it sleeps, after something was published for it. Returns
+    /// whether it slept.
+    #[inline]
+    pub fn ring_if_asleep(&self) -> bool {
+        let sleeps = self.words().asleep.must_ring();
+        if sleeps {
+            self.ring();
+        }
+        sleeps
+    }
+
+    /// Wakes the worker.
+    pub fn ring(&self) {
+        // Full means rung already; broken means dead, which is noticed elsewhere.
+        let _ = nix::unistd::write(&self.bell, &[1]);
+    }
+
+    /// Wakes the caller that has the reader, if there is one.
+    pub fn nudge_caller(&self) {
+        let _ = nix::unistd::write(&self.caller_ring, &[1]);
+    }
+
+    /// Blocks until a reply that was asked for has come, the worker has ended,
+    /// somebody has nudged, or the deadline has passed. For the reader's holder.
+    pub fn sleep_for_reply(&self, deadline: Option<Instant>) {
+        use nix::poll::{PollFd, PollFlags, PollTimeout};
+        let timeout = match deadline {
+            None => PollTimeout::NONE,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // Rounded up, so that the deadline has passed afterwards.
+                let left = left.saturating_add(Duration::from_micros(999));
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        let mut waited = [
+            PollFd::new(self.caller_bell.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
+        ];
+        // Any error (EINTR) is a superfluous wake-up.
+        if nix::poll::poll(&mut waited, timeout).is_ok() && waited[0].any() == Some(true) {
+            let _ = nix::unistd::read(&self.caller_bell, &mut [0; 64]);
+        }
+        if waited[1].any() == Some(true) {
+            self.look_at_process();
+        }
+    }
+
+    /// Finds out whether the process has ended, and reaps it then. May be called
+    /// by anybody at any time.
+    pub fn look_at_process(&self) -> bool {
+        let mut status = lock(&self.status);
+        if status.is_none() && !self.has_ended() && self.is_zombie() {
+            // What it has started and left behind goes with it. Its number can't
+            // be given to anybody else before it is reaped, so this is its group.
+            if let Ok(pid) = i32::try_from(self.pid) {
+                let group = nix::unistd::Pid::from_raw(pid);
+                let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+            }
+            match pidfd::try_wait_exit(&self.pidfd) {
+                Ok(Some(ended)) => {
+                    *status = Some(ended);
+                    self.ended.store(true, Ordering::Release);
+                }
+                Ok(None) => {}
+                // Somebody else has reaped it (SIGCHLD ignored, for instance): how
+                // it ended can't be known, that it did can.
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
+                    self.ended.store(true, Ordering::Release);
+                }
+                Err(_) => {}
+            }
+        }
+        self.has_ended()
+    }
+
+    fn is_zombie(&self) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout};
+        let mut waited = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        nix::poll::poll(&mut waited, PollTimeout::ZERO).is_ok() && waited[0].any() == Some(true)
+    }
+
+    /// Whether the process is known to have ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// How it ended, if that is known.
+    pub fn status(&self) -> Option<ExitStatus> {
+        *lock(&self.status)
+    }
+
+    /// What it could still say.
+    pub fn last_words(&self) -> LastWords {
+        LastWords::read(self.words())
+    }
+
+    /// Whether replies are there that nobody has read.
+    pub fn has_replies(&self) -> bool {
+        let counters = reply_counters(self.words());
+        // Acquire: pairs with the worker's Release store of `tail`, as in the ring.
+        let tail = counters.tail.load(crate::switch::Ordering::Acquire);
+        counters.head.load(crate::switch::Ordering::Relaxed) != tail
+    }
+
+    /// Notes that it sent what makes no sense, and ends it.
+    pub fn condemn(&self) {
+        self.garbage.store(true, Ordering::Relaxed);
+        self.kill();
+    }
+
+    /// Whether it was condemned.
+    pub fn sent_garbage(&self) -> bool {
+        self.garbage.load(Ordering::Relaxed)
+    }
+
+    /// Notes why it can't be used and ends it.
+    pub fn refuse(&self, reason: String) {
+        *lock(&self.refused) = Some(reason);
+        self.kill();
+    }
+
+    /// Why it can't be used, if so; told once.
+    pub fn refused(&self) -> Option<String> {
+        lock(&self.refused).take()
+    }
+
+    /// Ends the process by SIGKILL.
+    pub fn kill(&self) {
+        let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
+    }
+
+    /// Notes that a large result's room is free; the worker is told with the next
+    /// request.
+    pub fn give_back(&self, room: [u64; 3]) {
+        lock(&self.returned).push(room);
+    }
+
+    /// The rooms that the worker is to be told about.
+    pub fn returned(&self) -> Option<Vec<[u64; 3]>> {
+        let mut returned = lock(&self.returned);
+        (!returned.is_empty()).then(|| std::mem::take(&mut *returned))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|broken| broken.into_inner())
+}
+
+/// The right to read a worker's replies.
+#[derive(Debug)]
+pub struct ReplyReader {
+    ring: Reader<RingBytes>,
+}
+
+/// The worker sent what no worker sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Garbage;
+
+impl From<Corrupt> for Garbage {
+    fn from(_: Corrupt) -> Garbage {
+        Garbage
+    }
+}
+
+impl ReplyReader {
+    /// Copies out the next reply, if there is one.
+    ///
+    /// # Errors
+    /// [`Garbage`] if the ring's counters or the frame can't be.
+    pub fn next(&mut self, words: &Words) -> Result<Option<(Header, Box<[u8]>)>, Garbage> {
+        let counters = reply_counters(words);
+        let available = self.ring.available(&counters)?;
+        if available == 0 {
+            return Ok(None);
+        }
+        let mut header = [0; HEADER_LEN];
+        if available < HEADER_LEN {
+            return Err(Garbage);
+        }
+        self.ring.peek(0, &mut header);
+        let used = match frame::parse(&header, BODY_MAX) {
+            Ok(Parsed::Incomplete { need } | Parsed::Frame { used: need, .. }) => need,
+            Err(_) => return Err(Garbage),
+        };
+        // Workers publish whole frames.
+        if used > available {
+            return Err(Garbage);
+        }
+        let mut body = vec![0; used - HEADER_LEN].into_boxed_slice();
+        self.ring.peek(HEADER_LEN, &mut body);
+        self.ring.advance(&counters, used);
+        Ok(Some((Header::from_bytes(header), body)))
+    }
+}
