@@ -29,6 +29,19 @@ pub enum Weakening {
     /// A new child of a token doesn't look again whether its parent was cancelled
     /// while it was made.
     TokenForgetsChild,
+    /// A waiter that leaves a wait queue with its turn granted doesn't say so,
+    /// and nobody passes the turn on.
+    WaiterKeepsTurn,
+    /// A waiter polled with another waker keeps being woken by the first.
+    WaiterKeepsWaker,
+    /// Permits granted to a waiter still count as available.
+    GrantIsNotCounted,
+    /// A sender asks in one locked section whether the receiver waits, and puts
+    /// the value in and wakes it, if it did, in the next.
+    SenderPeeks,
+    /// A thread about to block looks in one locked section whether it was woken,
+    /// and falls asleep in the next.
+    SleeperLooksEarly,
 }
 
 /// Whether the protocol is to run with this fault: never, outside of models.

@@ -12,4 +12,5 @@
 
 mod explore;
 mod ready;
+mod sync;
 mod token;

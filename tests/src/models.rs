@@ -46,6 +46,91 @@ pub const MODELS: &[Model] = &[
         proves: "twin: a new child doesn't look again at its parent",
         file: "runtime/src/cancel/token.rs",
     },
+    Model {
+        name: "sync::hand_over_against_cancel",
+        proves: "a lock handed to a waiter that is just cancelled goes to the next",
+        file: "runtime/src/sync/permits.rs",
+    },
+    Model {
+        name: "sync::hand_over_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that its turn was granted",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "sync::lock_excludes",
+        proves: "three threads that wait for a lock have it one at a time",
+        file: "runtime/src/sync/mutex.rs",
+    },
+    Model {
+        name: "sync::lock_excludes_broken",
+        proves: "twin: permits granted to a waiter still count as available",
+        file: "runtime/src/sync/permits.rs",
+    },
+    Model {
+        name: "sync::permit_against_new_waker",
+        proves: "a waiter polled with another waker while its turn comes is woken by that one",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "sync::permit_against_new_waker_broken",
+        proves: "twin: the first waker is kept",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "sync::notify_against_cancel",
+        proves: "a notification given to a waiter that is just cancelled is kept",
+        file: "runtime/src/sync/notify.rs",
+    },
+    Model {
+        name: "sync::notify_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that it was notified",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "sync::send_against_recv",
+        proves: "two senders, the last of which ends the channel: the receiver gets both items",
+        file: "runtime/src/sync/mpsc.rs",
+    },
+    Model {
+        name: "sync::send_against_recv_while_open",
+        proves: "an item sent while the receiver goes to wait is seen or wakes it",
+        file: "runtime/src/sync/mpsc.rs",
+    },
+    Model {
+        name: "sync::send_against_recv_while_open_broken",
+        proves: "twin: the sender asks in one section whether to wake, and sends in the next",
+        file: "runtime/src/sync/mpsc.rs",
+    },
+    Model {
+        name: "sync::slot_against_cancel",
+        proves: "a slot freed for a sender that is just cancelled goes to the next",
+        file: "runtime/src/sync/mpsc.rs",
+    },
+    Model {
+        name: "sync::slot_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that its turn was granted",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "sync::oneshot_against_poll",
+        proves: "a value sent while the receiver looks is seen or wakes it",
+        file: "runtime/src/sync/oneshot.rs",
+    },
+    Model {
+        name: "sync::oneshot_against_poll_broken",
+        proves: "twin: the sender asks in one section whether to wake, and sends in the next",
+        file: "runtime/src/sync/oneshot.rs",
+    },
+    Model {
+        name: "sync::sleep_against_wake",
+        proves: "a thread that goes to sleep for a value is woken by it",
+        file: "runtime/src/sync/blocking.rs",
+    },
+    Model {
+        name: "sync::sleep_against_wake_broken",
+        proves: "twin: the thread looks in one locked section and falls asleep in the next",
+        file: "runtime/src/sync/blocking.rs",
+    },
 ];
 
 #[cfg(test)]

@@ -1,37 +1,72 @@
 //! Waiting for a future with a thread that has nothing else to do: the
 //! blocking half of the shared family.
 //!
-//! The waiter polls, and sleeps until its waker was used. `notified` keeps a
-//! wake that comes between the poll and the sleep: the waker stores it
-//! (Release) and then unparks; the sleeper takes it (Acquire) before every
-//! `park`, so what the waker's thread did before waking is visible, and an
-//! unpark token that somebody else left behind only costs one more look.
+//! The waiter polls, and sleeps until its waker was used:
 //!
-//! The waker is one allocation a wait. Callers try without waiting first, so
-//! only who really sleeps pays it.
+//! ```text
+//!            poll: Pending            woken is false
+//!   POLLING ───────────────▶ LOOKING ────────────────▶ ASLEEP
+//!      ▲                        │ woken is true           │ wake
+//!      └────────────────────────┴─────────────────────────┘
+//! ```
+//!
+//! `woken` is only looked at and changed under its mutex, and falling asleep
+//! gives that mutex up in one step, so a wake comes either before the look,
+//! which then sees it, or finds the thread asleep. The mutex also makes visible
+//! what the waking thread did before.
+//!
+//! Rejected: `thread::park` with an atomic flag. It is as cheap, but the thread
+//! has one token for everybody, and a late unpark of ours would reach whoever
+//! parks next.
+//!
+//! The waker is one allocation a wait. Callers try without waiting first where
+//! that is common, so only who really sleeps pays it.
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::switch::atomic::{AtomicBool, Ordering};
-use crate::switch::thread::{self, Thread};
+use crate::switch::{Condvar, Mutex, MutexGuard, Weakening, weakened};
 
-struct Parker {
-    thread: Thread,
-    notified: AtomicBool,
+#[derive(Default)]
+struct Sleeper {
+    woken: Mutex<bool>,
+    wake: Condvar,
 }
 
-impl Wake for Parker {
+impl Sleeper {
+    fn woken(&self) -> MutexGuard<'_, bool> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until the next wake, or takes one that came already.
+    fn sleep(&self) {
+        let mut woken = self.woken();
+        if weakened(Weakening::SleeperLooksEarly) && !*woken {
+            drop(woken);
+            woken = self.woken();
+            // It would sleep for ever now, and a model of that can only hang.
+            assert!(!*woken, "a thread slept through its wake");
+        }
+        while !*woken {
+            woken = self
+                .wake
+                .wait(woken)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        *woken = false;
+    }
+}
+
+impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Partner: the Acquire in `wait`.
-        self.notified.store(true, Ordering::Release);
-        self.thread.unpark();
+        *self.woken() = true;
+        self.wake.notify_one();
     }
 }
 
@@ -46,21 +81,15 @@ impl Wake for Parker {
 /// meanwhile, least of all the task that this waits for.
 pub fn wait<T>(what: &str, instead: &str, future: impl Future<Output = T>) -> T {
     forbid_on_a_loop(what, instead);
-    let parker = Arc::new(Parker {
-        thread: thread::current(),
-        notified: AtomicBool::new(false),
-    });
-    let waker = Waker::from(parker.clone());
+    let sleeper = Arc::new(Sleeper::default());
+    let waker = Waker::from(sleeper.clone());
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
-        // Partner: the Release in `wake_by_ref`.
-        while !parker.notified.swap(false, Ordering::Acquire) {
-            thread::park();
-        }
+        sleeper.sleep();
     }
 }
 

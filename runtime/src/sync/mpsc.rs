@@ -39,6 +39,7 @@ use super::permits::{Closed, Permits, Refused};
 use super::place::Place;
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::limits::CHANNEL_KEEP_BYTES;
+use crate::switch::{Weakening, weakened};
 
 /// The channel behind the lock.
 ///
@@ -402,9 +403,16 @@ impl<F: Family, T> UnboundedSender<F, T> {
     /// Gives the value back if the receiver is gone or closed.
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.handle.channel.with(|state, after| {
+        let channel = &self.handle.channel;
+        let peeked =
+            weakened(Weakening::SenderPeeks) && channel.with(|state, _| state.receiver.is_none());
+        channel.with(|state, after| {
             if state.closed {
                 return Err(SendError(value));
+            }
+            if peeked {
+                state.queue.push_back(value);
+                return Ok(());
             }
             state.push(value, after).map_err(SendError)
         })

@@ -21,6 +21,7 @@ use super::blocking;
 use super::coop;
 use super::errors::{RecvError, TryRecvError};
 use super::family::{Family, Lock, Shared};
+use crate::switch::{Weakening, weakened};
 
 struct State<T> {
     value: Option<T>,
@@ -96,13 +97,17 @@ impl<F: Family, T> Sender<F, T> {
         let Some(channel) = self.channel.take() else {
             return Err(value);
         };
+        let peeked =
+            weakened(Weakening::SenderPeeks) && channel.with(|state, _| state.receiver.is_none());
         channel.with(|state, after| {
             state.sender_done = true;
             if state.closed {
                 return Err(value);
             }
             state.value = Some(value);
-            after.wake(state.receiver.take());
+            if !peeked {
+                after.wake(state.receiver.take());
+            }
             Ok(())
         })
     }

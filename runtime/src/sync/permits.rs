@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 
 use super::after::After;
 use super::wait_queue::{Ticket, Turn, WaitQueue};
+use crate::switch::{Weakening, weakened};
 
 /// The permits were closed: nobody gets one any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +135,9 @@ impl Permits {
         while let Some(ask) = self.line.front()
             && ask <= self.available
         {
-            self.available -= ask;
+            if !weakened(Weakening::GrantIsNotCounted) {
+                self.available -= ask;
+            }
             self.line.grant_front(after);
         }
     }

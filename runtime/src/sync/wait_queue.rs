@@ -23,6 +23,7 @@ use std::task::{Poll, Waker};
 
 use super::after::After;
 use crate::limits::WAIT_QUEUE_KEEP;
+use crate::switch::{Weakening, weakened};
 
 /// "No slot": the end of a list.
 const NIL: u32 = u32::MAX;
@@ -139,7 +140,7 @@ impl<A: Copy> WaitQueue<A> {
             return Poll::Pending;
         }
         match ticket.take() {
-            Some(place) => Poll::Ready(self.leave(place, after).0),
+            Some(place) => Poll::Ready(self.vacate(place, after).0),
             None => Poll::Pending,
         }
     }
@@ -225,6 +226,7 @@ impl<A: Copy> WaitQueue<A> {
         debug_assert_eq!(slot.turn, Turn::Waiting);
         match &slot.waker {
             Some(known) if known.will_wake(waker) => {}
+            Some(_) if weakened(Weakening::WaiterKeepsWaker) => {}
             _ => after.discard(slot.waker.replace(waker.clone())),
         }
     }
@@ -239,6 +241,14 @@ impl<A: Copy> WaitQueue<A> {
     /// Gives the slot back, wherever its holder stands. Returns how far it had
     /// come and what it had asked for.
     pub fn leave(&mut self, ticket: Ticket, after: &mut After) -> (Turn, A) {
+        let (turn, ask) = self.vacate(ticket, after);
+        if weakened(Weakening::WaiterKeepsTurn) {
+            return (Turn::Released, ask);
+        }
+        (turn, ask)
+    }
+
+    fn vacate(&mut self, ticket: Ticket, after: &mut After) -> (Turn, A) {
         let index = ticket.0;
         if self.slots[index as usize].turn == Turn::Waiting {
             self.unlink(index);
