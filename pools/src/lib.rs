@@ -1,5 +1,9 @@
 //! A work-stealing thread pool and a process pool, both built by hand.
 
+pub mod error;
+pub mod limits;
 pub mod process;
 pub mod switch;
 pub mod thread;
+
+pub use error::{Error, JobError};

@@ -11,6 +11,32 @@ mod real {
     pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+    pub use crossbeam_deque::{Injector, Steal, Stealer as Thief, Worker as Owner};
+    pub use std::sync::atomic;
+
+    /// A cell whose accesses loom would check; here it costs nothing.
+    #[derive(Debug)]
+    pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        /// Wraps `value`.
+        pub const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Calls `f` with a pointer that it may read through.
+        #[inline(always)]
+        pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
+        /// Calls `f` with a pointer that it may write through.
+        #[inline(always)]
+        pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+
     /// Whether the protocol is to run with this fault built in: never.
     #[inline(always)]
     pub fn weakened(_: super::Weakening) -> bool {
@@ -22,6 +48,11 @@ mod real {
 mod model {
     pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+    // The work-stealing deque, as loom can check it.
+    pub use crate::thread::deque_model::{Injector, Owner, Steal, Thief};
+    pub use loom::cell::UnsafeCell;
+    pub use loom::sync::atomic;
 
     use super::Weakening;
     use std::cell::Cell;
@@ -64,4 +95,31 @@ pub enum Weakening {
     CompleteOverCancel,
     /// Submitting looks at whether the pool is open before it takes the lock.
     SubmitBeforeLock,
+    /// `Sleep::notify…`: the fence between pushing and looking for sleepers.
+    SkipPushFence,
+    /// `Sleep`: a thief that found work and was the last searcher doesn't pass
+    /// its wake-up on.
+    SkipChain,
+    /// `ForkStack::retire`: a promoted fork is taken for an unpromoted one.
+    TrustPromotedFork,
+    /// `Owner::pop` of the model deque: no race for the last element.
+    SkipLastRace,
+    /// `Latch::wait`: the waiter parks without looking at the latch again.
+    SkipLatchRecheck,
+    /// `Completion::complete`: a waker registered meanwhile is not looked for.
+    SkipWakerCheck,
+    /// `Completion::claim`: load and store in place of one exchange.
+    SplitClaim,
+    /// `Registry::inject`: no second look at the gate after the push.
+    SkipGateRecheck,
+    /// `Sleep::block`: no look at the queues after giving up the permit.
+    SkipLendRecheck,
+}
+
+/// A sequentially consistent fence that `step` leaves out.
+#[inline(always)]
+pub fn fence_unless(step: Weakening) {
+    if !weakened(step) {
+        fence(Ordering::SeqCst);
+    }
 }

@@ -1,1 +1,98 @@
-//! A work-stealing pool of threads.
+//! A work-stealing pool: `spawn`, `join`, `scope`, parallel iterators.
+//!
+//! [`ThreadPool`] is the door; the free functions here use the pool that the
+//! current thread works for, else the global one. `README.md` beside this file
+//! tells how it works and in which order to read it.
+
+pub mod blocking;
+pub mod borrowed;
+pub mod completion;
+pub mod context;
+pub mod cpus;
+pub mod deque_model;
+pub mod fork;
+pub mod fork_stack;
+pub mod forked;
+pub mod handle;
+pub mod job;
+pub mod lane;
+pub mod latch;
+pub mod parker;
+pub mod pool;
+pub mod registry;
+pub mod scope;
+pub mod sites;
+pub mod sleep;
+pub mod worker;
+
+pub use blocking::blocking;
+pub use completion::Outcome;
+pub use handle::JobHandle;
+pub use pool::{Builder, ShutdownReport, ThreadPool};
+pub use scope::Scope;
+
+/// [`ThreadPool::spawn`] on the current pool.
+pub fn spawn<F, T>(work: F) -> JobHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    context::with(|seat| match seat {
+        Some(seat) => seat.registry.spawn(work),
+        None => ThreadPool::global().spawn(work),
+    })
+}
+
+/// [`ThreadPool::join`] on the current pool.
+#[inline]
+pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    context::with(|seat| match seat {
+        Some(seat) => fork::join(seat, |_| a(), |_| b()),
+        None => ThreadPool::global().join(a, b),
+    })
+}
+
+/// [`ThreadPool::scope`] on the current pool.
+pub fn scope<'scope, F, R>(body: F) -> R
+where
+    F: FnOnce(&Scope<'scope>) -> R,
+{
+    context::with(|seat| match seat {
+        Some(seat) => scope::run(seat, body),
+        None => ThreadPool::global().scope(body),
+    })
+}
+
+/// [`ThreadPool::broadcast`] on the current pool.
+pub fn broadcast<F, R>(f: F) -> Vec<R>
+where
+    F: Fn(usize) -> R + Sync,
+    R: Send,
+{
+    context::with(|seat| match seat {
+        Some(seat) => borrowed::broadcast(&seat.registry, f),
+        None => ThreadPool::global().broadcast(f),
+    })
+}
+
+/// Threads of the current pool.
+pub fn current_num_threads() -> usize {
+    context::with(|seat| match seat {
+        Some(seat) => seat.registry.config.threads,
+        None => ThreadPool::global().num_threads(),
+    })
+}
+
+/// The current thread's number, if it is a worker of some pool.
+pub fn current_thread_index() -> Option<usize> {
+    context::with(|seat| {
+        seat.filter(|seat| seat.lane.is_worker)
+            .map(|seat| seat.lane.index())
+    })
+}

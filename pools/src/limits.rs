@@ -1,0 +1,73 @@
+//! Every limit and default of this crate, each with its reason.
+
+use std::time::Duration;
+
+/// Forks that a thread keeps unpromoted; at this depth `join` runs both halves
+/// without recording anything. The oldest forks are the largest, so eight of
+/// them hold all but 1/256 of a balanced tree, and the cost of recording is
+/// paid for that much of it only. A power of two, because positions wrap.
+pub const UNPROMOTED_FORKS: usize = 8;
+
+/// Rounds over all queues that an idle worker makes before it sleeps. A wake-up
+/// costs 30 to 50 µs across cores, so looking on for about a third of that is
+/// cheap insurance, and an idle pool is quiet after it.
+pub const SEARCH_ROUNDS: u32 = 48;
+
+/// Spin-loop hints between two rounds of a search.
+pub const SEARCH_PAUSE: u32 = 24;
+
+/// The rounds after which a searcher also offers its core to the system.
+pub const SEARCH_YIELD_AFTER: u32 = 24;
+
+/// A root (an outermost call from outside, or a job) that ends within this time
+/// was not worth waking a sleeper for: the waker alone pays 11 to 13 µs.
+pub const WORTH_A_WAKE: Duration = Duration::from_micros(25);
+
+/// So many runs in a row within [`WORTH_A_WAKE`] make a root count as small.
+pub const SMALL_RUNS: u8 = 4;
+
+/// Forks recorded by a root that was taken for small, between two looks at the
+/// clock that may prove it large.
+pub const RECHECK_EVERY: u32 = 16;
+
+/// Slots of the table that remembers which roots are small. Two roots that share
+/// one are taken for small only if both are.
+pub const SITES: usize = 1024;
+
+/// Spare threads that `blocking` may lend beyond the pool's own, by default.
+/// They exist only while as many jobs block, and bound what a mistake can cost.
+pub const MAX_SPARES: usize = 64;
+
+/// How long a thread that isn't needed any more waits to be needed again before
+/// it ends. Blocking comes in bursts; a start costs 30 to 60 µs.
+pub const SPARE_LINGER: Duration = Duration::from_secs(2);
+
+/// The most threads a pool may be asked for: far beyond any machine, and a typo
+/// should be an error before it exhausts memory.
+pub const MAX_THREADS: usize = 4096;
+
+/// The smallest stack a worker may be asked for: what std itself needs with
+/// room for one level of a user's code.
+pub const MIN_STACK_SIZE: usize = 64 * 1024;
+
+/// How often the injector goes first: a worker that feeds itself would starve
+/// what came from outside. Coprime to powers of two, as Go's 61.
+pub const INJECTOR_EVERY: u32 = 61;
+
+/// Items below which `par_sort` sorts on the spot: 2^13 items sort in 100 to
+/// 200 µs, a few times the cost of involving a second thread.
+pub const SORT_LEAF: usize = 1 << 13;
+
+/// Items below which two runs are merged on the spot.
+pub const MERGE_LEAF: usize = 1 << 13;
+
+/// Pieces per thread that a parallel iterator splits into if nobody steals: an
+/// unstolen fork costs a few ns, and uneven pieces need some to spare.
+pub const PIECES_PER_THREAD: usize = 8;
+
+/// Pieces per thread of `map`'s automatic chunks.
+pub const CHUNKS_PER_THREAD: usize = 8;
+
+/// How long `shutdown` waits, after its deadline, for threads that had only
+/// waited for queued jobs to notice that these were cancelled.
+pub const CANCEL_GRACE: Duration = Duration::from_millis(20);

@@ -1,0 +1,180 @@
+//! [`JobHandle`]: a spawned job as its spawner sees it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::error::JobError;
+use crate::thread::completion::Outcome;
+use crate::thread::job::SpawnedRef;
+use crate::thread::parker::ThreadWaker;
+use crate::thread::{blocking, context};
+
+/// A job that was spawned, and the one right to its result.
+///
+/// Await it on any executor, [`wait`](Self::wait) for it on any thread, or drop
+/// it: the job then runs on, detached. As `concurrent.futures.Future`, except
+/// that there is one owner, and [`cancel`](Self::cancel) can't break what runs.
+#[derive(Debug)]
+#[must_use = "dropping the handle detaches the job; `let _ = …` says that you mean it"]
+pub struct JobHandle<T> {
+    job: SpawnedRef<T>,
+    taken: bool,
+    /// The pool, by its registry's address.
+    pool: usize,
+}
+
+impl<T> JobHandle<T> {
+    pub(crate) fn new(job: SpawnedRef<T>, pool: usize) -> Self {
+        Self {
+            job,
+            taken: false,
+            pool,
+        }
+    }
+
+    /// Has the job ended, one way or another? O(1).
+    pub fn is_finished(&self) -> bool {
+        self.job.completion().is_complete()
+    }
+
+    /// Ends the job before it starts, and drops its closure on this thread: true
+    /// if that worked, and the result is [`JobError::Cancelled`] then. A job that
+    /// runs can't be stopped from outside.
+    pub fn cancel(&self) -> bool {
+        self.job.cancel(JobError::Cancelled)
+    }
+
+    pub(crate) fn close(&self) -> bool {
+        self.job.cancel(JobError::Closed)
+    }
+
+    /// The result if the job has ended, else `None`; never waits.
+    pub fn try_take(&mut self) -> Option<Result<T, JobError>> {
+        let result = self.job.completion().try_take();
+        self.taken |= result.is_some();
+        result
+    }
+
+    /// Waits for the job to end.
+    ///
+    /// On a worker of a pool, a job that hasn't started is run right here, and
+    /// while one that runs elsewhere is waited for, the pool lends this thread's
+    /// permit to a spare thread: jobs that wait for jobs don't deadlock. On any
+    /// other thread this runs nothing, as the caller may hold a lock or a borrow
+    /// of a thread-local.
+    ///
+    /// # Errors
+    /// [`JobError`], if the job has no result.
+    ///
+    /// # Panics
+    /// If the result was taken before; and on the thread of an event loop, which
+    /// must not block: await the handle there.
+    pub fn wait(mut self) -> Result<T, JobError> {
+        assert!(!self.taken, "the job's result was taken before");
+        if !self.is_finished() && self.on_worker_of_its_pool() {
+            self.job.run_here();
+        }
+        self.wait_until(None).expect("waits until there is one")
+    }
+
+    /// [`wait`](Self::wait), but never runs the job here.
+    pub(crate) fn wait_elsewhere(mut self) -> Result<T, JobError> {
+        self.wait_until(None).expect("waits until there is one")
+    }
+
+    fn on_worker_of_its_pool(&self) -> bool {
+        context::with(|seat| {
+            seat.is_some_and(|seat| {
+                seat.lane.is_worker && Arc::as_ptr(&seat.registry).addr() == self.pool
+            })
+        })
+    }
+
+    /// [`wait`](Self::wait) for at most `limit`; `None` if the job hasn't ended by
+    /// then, and the handle stays good. Never runs the job here, since that could
+    /// take longer.
+    ///
+    /// # Panics
+    /// As `wait`.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Option<Result<T, JobError>> {
+        match Instant::now().checked_add(limit) {
+            Some(deadline) => self.wait_until(Some(deadline)),
+            None => self.wait_until(None),
+        }
+    }
+
+    /// Calls `callback` once when the job has ended, on the thread that ends it,
+    /// or at once on this one if it has. It must not block, and its panics go
+    /// nowhere.
+    pub fn on_done(&self, callback: impl FnOnce(Outcome) + Send + 'static) {
+        self.job.completion().on_done(Box::new(callback));
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Result<T, JobError>> {
+        assert!(!self.taken, "the job's result was taken before");
+        if let Some(result) = self.try_take() {
+            return Some(result);
+        }
+        refuse_on_event_loop();
+        let result = WAKER.with(|(thread, waker)| {
+            let mut cx = Context::from_waker(waker);
+            blocking::blocking(|| {
+                loop {
+                    if let Poll::Ready(result) = self.job.completion().poll_take(&mut cx) {
+                        return result;
+                    }
+                    match deadline {
+                        None => thread.parker.park(),
+                        Some(deadline) => {
+                            if !thread.parker.park_until(deadline) && Instant::now() >= deadline {
+                                self.job.completion().forget_waker();
+                                return self.job.completion().try_take();
+                            }
+                        }
+                    }
+                }
+            })
+        });
+        self.taken |= result.is_some();
+        result
+    }
+}
+
+thread_local! {
+    /// This thread's bed while it waits for handles, and the same as a waker.
+    static WAKER: (Arc<ThreadWaker>, Waker) = {
+        let thread = Arc::new(ThreadWaker::default());
+        (thread.clone(), Waker::from(thread))
+    };
+}
+
+/// A blocking wait on an event loop's thread would stop all its tasks.
+pub(crate) fn refuse_on_event_loop() {}
+
+/// Ready when the job has ended. Cancel-safe: dropping the handle detaches the
+/// job and frees the waker.
+///
+/// # Panics
+/// If polled after it was ready.
+impl<T> Future for JobHandle<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(
+            !self.taken,
+            "a JobHandle was polled after its result was taken"
+        );
+        match self.job.completion().poll_take(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(result) => {
+                self.taken = true;
+                Poll::Ready(result.expect("the result is taken once"))
+            }
+        }
+    }
+}
+
+impl<T> Unpin for JobHandle<T> {}

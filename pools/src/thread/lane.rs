@@ -1,0 +1,263 @@
+//! A lane: one thread's place in a pool, for as long as it works there.
+//!
+//! Workers hold a lane for life; a thread that calls `join`, `scope`, `run` or a
+//! parallel iterator from outside takes part through a lane it borrows for the
+//! call. [`Lane`] is the owner's half; [`LaneShared`] is what others see of it.
+//! Read `registry.rs` next, which holds all lanes of a pool.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::limits;
+use crate::switch::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::switch::{Mutex, Owner, Steal, Thief};
+use crate::thread::deque_model::Word;
+use crate::thread::fork::ForkRef;
+use crate::thread::fork_stack::ForkStack;
+use crate::thread::job::JobRef;
+use crate::thread::parker::Parker;
+
+/// A cache line (two, as the prefetcher fetches pairs) of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Padded<T>(pub T);
+
+/// What every thread of the pool may touch of a lane.
+#[derive(Debug)]
+pub struct LaneShared {
+    /// Its number in the pool.
+    pub index: usize,
+    /// A thief asks for a fork. Set by thieves, cleared by the owner when it
+    /// promotes; Relaxed, for it is a hint and carries no data.
+    pub demand: Padded<AtomicBool>,
+    /// The promoted forks.
+    pub forks: Thief<ForkRef>,
+    /// The jobs pushed here.
+    pub jobs: Thief<JobRef>,
+    /// The tag of the youngest scope job pushed here: where to look for jobs of
+    /// a scope. A hint: a wrong one costs a steal.
+    pub tag_hint: AtomicUsize,
+    /// Where the lane's thread sleeps.
+    pub parker: Arc<Parker>,
+    /// Forks of this lane that a thief took but may not run (see
+    /// `fork::help_thief`). Their owner or an idle worker takes them.
+    pub returned: Mailbox<ForkRef>,
+    /// Jobs that only this lane's thread may run (`broadcast`).
+    pub inbox: Mailbox<JobRef>,
+}
+
+impl LaneShared {
+    /// Is there anything here that an idle worker could take?
+    pub fn has_work(&self) -> bool {
+        !self.forks.is_empty() || !self.jobs.is_empty() || !self.returned.is_empty()
+    }
+
+    /// Asks the owner for a fork.
+    pub fn demand_fork(&self) {
+        let demand = &self.demand.0;
+        if !demand.load(Ordering::Relaxed) {
+            demand.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A small queue under a lock, whose emptiness can be seen without it.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    len: AtomicUsize,
+    queue: Mutex<VecDeque<T>>,
+}
+
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        Self {
+            len: AtomicUsize::new(0),
+            queue: Mutex::new(VecDeque::new()),
+        }
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Is it empty?
+    pub fn is_empty(&self) -> bool {
+        // Relaxed: a look before sleeping comes after the fence of `Sleep`, and
+        // `push` before the one of the notification.
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// Adds at the end.
+    pub fn push(&self, value: T) {
+        let mut queue = self.queue.lock().unwrap();
+        queue.push_back(value);
+        self.len.store(queue.len(), Ordering::Relaxed);
+    }
+
+    /// Is there one that `wanted` accepts?
+    pub fn contains(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        !self.is_empty() && self.queue.lock().unwrap().iter().any(wanted)
+    }
+
+    /// Takes the first that `wanted` accepts.
+    pub fn take(&self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut queue = self.queue.lock().unwrap();
+        let at = queue.iter().position(wanted)?;
+        let value = queue.remove(at);
+        self.len.store(queue.len(), Ordering::Relaxed);
+        value
+    }
+}
+
+/// The owner's half of a lane: only its thread touches it.
+#[derive(Debug)]
+pub struct Lane {
+    /// What others see.
+    pub shared: Arc<LaneShared>,
+    /// The forks.
+    pub forks: ForkStack<ForkRef>,
+    jobs: Owner<JobRef>,
+    /// Pushes to `jobs` less pops. Only differences count: at the end of a scope,
+    /// what was pushed since its beginning lies above the value of then.
+    jobs_top: Cell<isize>,
+    tag_hint: Cell<usize>,
+    /// The pool's lanes as of the last look; grows when there are new ones.
+    pub peers: RefCell<Vec<Arc<LaneShared>>>,
+    /// Where the next round of stealing begins.
+    pub next_victim: Cell<usize>,
+    /// Is this a worker's lane (else a guest's)?
+    pub is_worker: bool,
+    /// How many sleepers' wake-ups were put off because the root is taken for
+    /// small; counts down to the next look at the clock. 0: nothing is put off.
+    pub recheck_in: Cell<u32>,
+    /// When the root began, if wake-ups are put off.
+    pub root_began: Cell<Option<Instant>>,
+    /// Jobs run since the injector last went first.
+    pub ticks: Cell<u32>,
+}
+
+impl Lane {
+    /// A new lane of number `index`.
+    pub fn new(index: usize, is_worker: bool) -> Self {
+        let forks = Owner::new_lifo();
+        let jobs = Owner::new_lifo();
+        let shared = Arc::new(LaneShared {
+            index,
+            demand: Padded(AtomicBool::new(false)),
+            forks: forks.stealer(),
+            jobs: jobs.stealer(),
+            tag_hint: AtomicUsize::new(0),
+            parker: Arc::new(Parker::new()),
+            returned: Mailbox::default(),
+            inbox: Mailbox::default(),
+        });
+        Self {
+            shared,
+            forks: ForkStack::new(forks),
+            jobs,
+            jobs_top: Cell::new(0),
+            tag_hint: Cell::new(0),
+            peers: RefCell::new(Vec::new()),
+            next_victim: Cell::new(index + 1),
+            is_worker,
+            recheck_in: Cell::new(0),
+            root_began: Cell::new(None),
+            ticks: Cell::new(0),
+        }
+    }
+
+    /// Its number in the pool.
+    pub fn index(&self) -> usize {
+        self.shared.index
+    }
+
+    /// Does a thief ask for a fork?
+    #[inline(always)]
+    pub fn is_demanded(&self) -> bool {
+        self.shared.demand.0.load(Ordering::Relaxed)
+    }
+
+    /// May `join` go on without recording its fork?
+    #[inline(always)]
+    pub fn takes_no_fork(&self) -> bool {
+        self.forks.is_full() && !self.is_demanded()
+    }
+
+    /// Adds a job, tagged with its scope or 0.
+    #[inline]
+    pub fn push_job(&self, job: JobRef, tag: usize) {
+        if tag != 0 && self.tag_hint.get() != tag {
+            self.tag_hint.set(tag);
+            self.shared.tag_hint.store(tag, Ordering::Relaxed);
+        }
+        self.jobs.push(job);
+        self.jobs_top.set(self.jobs_top.get().wrapping_add(1));
+    }
+
+    /// Takes the youngest job.
+    #[inline]
+    pub fn pop_job(&self) -> Option<JobRef> {
+        let job = self.jobs.pop()?;
+        self.jobs_top.set(self.jobs_top.get().wrapping_sub(1));
+        Some(job)
+    }
+
+    /// A mark of what lies in the deque of jobs now.
+    pub fn job_mark(&self) -> isize {
+        self.jobs_top.get()
+    }
+
+    /// Takes the youngest job that was pushed after `mark`.
+    ///
+    /// Thieves take the oldest, so while anything younger than the mark is left,
+    /// the youngest is younger than the mark.
+    pub fn pop_job_above(&self, mark: isize) -> Option<JobRef> {
+        if self.jobs_top.get().wrapping_sub(mark) <= 0 {
+            return None;
+        }
+        self.pop_job()
+    }
+
+    /// Steals a batch from another lane's jobs into this one, and one to run.
+    pub fn steal_jobs_from(&self, victim: &Thief<JobRef>) -> Option<JobRef> {
+        loop {
+            match victim.steal_batch_and_pop(&self.jobs) {
+                Steal::Success(job) => return Some(job),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// Takes one from the injector, and a batch into this lane.
+    pub fn steal_injected(&self, injector: &crate::switch::Injector<JobRef>) -> Option<JobRef> {
+        loop {
+            match injector.steal_batch_and_pop(&self.jobs) {
+                Steal::Success(job) => return Some(job),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// Shall the injector go before the lane's own jobs this time?
+    pub fn injector_first(&self) -> bool {
+        let ticks = self.ticks.get().wrapping_add(1);
+        self.ticks.set(ticks);
+        ticks % limits::INJECTOR_EVERY == 0
+    }
+}
+
+/// Steals one, however often others are faster.
+pub fn steal_one<T: Word>(victim: &Thief<T>) -> Option<T> {
+    loop {
+        match victim.steal() {
+            Steal::Success(value) => return Some(value),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}

@@ -1,0 +1,750 @@
+//! The registry: what all threads of one pool share.
+//!
+//! Lanes, injector, sleep, gate. Before this: `lane.rs`, `sleep.rs`. After it:
+//! `worker.rs`, the loop that a worker runs, and `scope.rs`.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, JobError};
+use crate::limits;
+use crate::switch::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
+use crate::switch::{Injector, Mutex, Steal, Weakening, weakened};
+use crate::thread::fork::ForkRef;
+use crate::thread::handle::JobHandle;
+use crate::thread::job::{JobRef, SpawnedRef, spawned_static};
+use crate::thread::lane::{Lane, LaneShared, steal_one};
+use crate::thread::sites::{self, Site};
+use crate::thread::sleep::{Provide, Sleep, Work};
+use crate::thread::{context, fork, forked, worker};
+
+/// What the builder decided.
+pub struct Config {
+    /// Permits: threads that run at the same time.
+    pub threads: usize,
+    /// Threads beyond that, lent while others block.
+    pub max_spares: usize,
+    /// The pool's name, and the prefix of its threads' names.
+    pub name: String,
+    /// A thread's name, by index; else `name-index`.
+    pub thread_name: Option<Box<dyn Fn(usize) -> String + Send + Sync>>,
+    /// Stack size of the threads, in bytes; std's default if `None`.
+    pub stack_size: Option<usize>,
+    /// Called on each thread when it starts.
+    pub on_start: Option<Box<dyn Fn(usize) + Send + Sync>>,
+    /// Called on each thread when it ends.
+    pub on_exit: Option<Box<dyn Fn(usize) + Send + Sync>>,
+    /// Called with the panic of a job whose handle was dropped.
+    pub on_panic: Option<Box<dyn Fn(JobError) + Send + Sync>>,
+    /// Ends a thread that was idle for so long; it is started again when needed.
+    pub idle_exit: Option<Duration>,
+    /// Pins worker `i` to the `i`-th processor this process may use.
+    pub pin: bool,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("threads", &self.threads)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes work.
+const OPEN: u8 = 0;
+/// Runs what there is, takes nothing more from outside.
+const DRAINING: u8 = 1;
+/// Discards what hasn't begun.
+const CANCELLING: u8 = 2;
+/// Threads end as soon as they find nothing.
+const ENDED: u8 = 3;
+
+/// Whether work may come in: `OPEN → DRAINING → (CANCELLING →) ENDED`, by
+/// `Registry::close`, `cancel_queued` and `end_if_done`.
+#[derive(Debug)]
+pub struct Gate(AtomicU8);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gate {
+    /// Open.
+    pub fn new() -> Self {
+        Self(AtomicU8::new(OPEN))
+    }
+
+    /// Does it take work from outside?
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == OPEN
+    }
+
+    fn is_cancelling(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= CANCELLING
+    }
+
+    /// Call after a push and the notification's fence: true if threads may be
+    /// gone already, so that the pusher must take the job back.
+    #[inline]
+    pub fn ended_meanwhile(&self) -> bool {
+        // The other half of `end`: push, fence, load here; store, fence, look
+        // there. One of the two sees the other.
+        !weakened(Weakening::SkipGateRecheck) && self.0.load(Ordering::Relaxed) == ENDED
+    }
+
+    fn advance(&self, to: u8) {
+        self.0.fetch_max(to, Ordering::Relaxed);
+    }
+
+    /// Lets threads end; each must look into every queue after this.
+    pub fn end(&self) {
+        self.advance(ENDED);
+        fence(Ordering::SeqCst); // with the fence of the notification after a push
+    }
+
+    /// May threads end?
+    pub fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == ENDED
+    }
+}
+
+/// What all threads of one pool share.
+#[derive(Debug)]
+pub struct Registry {
+    /// What the builder decided.
+    pub config: Config,
+    /// Every lane that there is; only grows.
+    lanes: Mutex<Vec<Arc<LaneShared>>>,
+    lane_count: AtomicUsize,
+    /// Seats that no thread uses, of guests and of workers that ended.
+    free_guests: Mutex<Vec<Box<Seat>>>,
+    free_workers: Mutex<Vec<Lane>>,
+    /// Guests at work now.
+    guests: AtomicUsize,
+    /// The lanes whose threads are at work or may be, for `broadcast`.
+    staffed: Mutex<Vec<usize>>,
+    /// Jobs from outside, without a scope.
+    injector: Injector<JobRef>,
+    /// Jobs of scopes that found no lane: rare, and apart from the injector so
+    /// that who waits for a scope can look through them.
+    strays: Injector<JobRef>,
+    /// Who sleeps.
+    pub sleep: Sleep,
+    /// Whether work may come in.
+    pub gate: Gate,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    cancelled: AtomicUsize,
+    born: forked::Generation,
+}
+
+/// A lane, and the registry it belongs to: what a thread has while it works for
+/// a pool.
+#[derive(Debug)]
+pub struct Seat {
+    /// The thread's lane.
+    pub lane: Lane,
+    /// Its pool.
+    pub registry: Arc<Registry>,
+}
+
+impl Registry {
+    /// A pool without threads yet.
+    pub fn new(config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            lanes: Mutex::new(Vec::new()),
+            lane_count: AtomicUsize::new(0),
+            free_guests: Mutex::new(Vec::new()),
+            free_workers: Mutex::new(Vec::new()),
+            guests: AtomicUsize::new(0),
+            staffed: Mutex::new(Vec::new()),
+            injector: Injector::new(),
+            strays: Injector::new(),
+            sleep: Sleep::new(config.threads, config.max_spares),
+            gate: Gate::new(),
+            threads: Mutex::new(Vec::new()),
+            cancelled: AtomicUsize::new(0),
+            born: forked::generation(),
+            config,
+        })
+    }
+
+    /// Starts as many threads as there are permits.
+    ///
+    /// # Errors
+    /// [`Error::StartThread`]; the threads started so far end again.
+    pub fn start(self: &Arc<Self>) -> Result<(), Error> {
+        while self.sleep.live() < self.config.threads && self.sleep.take_permit() {
+            self.start_thread()?;
+        }
+        Ok(())
+    }
+
+    /// Starts a thread that `Sleep` counts already.
+    fn start_thread(self: &Arc<Self>) -> Result<(), Error> {
+        let lane = self.free_workers.lock().unwrap().pop();
+        let lane = lane.unwrap_or_else(|| self.new_lane(true));
+        let index = lane.index();
+        let name = match &self.config.thread_name {
+            Some(name) => name(index),
+            None => format!("{}-{index}", self.config.name),
+        };
+        let mut builder = std::thread::Builder::new().name(name);
+        if let Some(bytes) = self.config.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        let registry = self.clone();
+        self.step_in(index);
+        match builder.spawn(move || worker::main(Seat { lane, registry })) {
+            Ok(thread) => {
+                let mut threads = self.threads.lock().unwrap();
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(thread);
+                Ok(())
+            }
+            Err(error) => {
+                self.step_out(index);
+                self.sleep.could_not_start();
+                Err(Error::StartThread(error))
+            }
+        }
+    }
+
+    /// Does what a notification asks for.
+    #[inline]
+    pub fn provide(self: &Arc<Self>, provide: Provide) {
+        if provide == Provide::StartThread {
+            // Without the thread, work waits until a thread of the pool is free.
+            let _ = self.start_thread();
+        }
+    }
+
+    fn new_lane(&self, is_worker: bool) -> Lane {
+        let mut lanes = self.lanes.lock().unwrap();
+        let lane = Lane::new(lanes.len(), is_worker);
+        lanes.push(lane.shared.clone());
+        self.lane_count.store(lanes.len(), Ordering::Release); // with `Seat::refresh_peers`
+        lane
+    }
+
+    /// Gives a worker's lane back when its thread ends.
+    pub fn give_back_worker(&self, lane: Lane) {
+        self.free_workers.lock().unwrap().push(lane);
+    }
+
+    /// Runs `f` on this thread with a seat in the pool: its own, if it has one
+    /// here, else one it borrows. `site` names the work, for [`sites`].
+    #[inline]
+    pub fn take_part<R>(self: &Arc<Self>, site: Site, f: impl FnOnce(&Seat) -> R) -> R {
+        context::with(|seat| match seat {
+            Some(seat) if Arc::ptr_eq(&seat.registry, self) => f(seat),
+            _ => self.as_guest(site, f),
+        })
+    }
+
+    fn as_guest<R>(self: &Arc<Self>, site: Site, f: impl FnOnce(&Seat) -> R) -> R {
+        struct Leave<'a>(&'a Arc<Registry>, Option<Box<Seat>>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                let seat = self.1.take().expect("left once");
+                let mut free = self.0.free_guests.lock().unwrap();
+                self.0
+                    .guests
+                    .store(self.0.guests.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+                if self.0.gate.is_open() {
+                    free.push(seat);
+                } else {
+                    // Who ends the pool waits for the last guest.
+                    drop(free);
+                    drop(seat);
+                    self.0.sleep.wake_all();
+                }
+            }
+        }
+        assert!(!self.born.is_foreign(), "{}", crate::Error::Forked);
+        let seat = {
+            let mut free = self.free_guests.lock().unwrap();
+            self.guests
+                .store(self.guests.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            free.pop()
+        };
+        let seat = seat.unwrap_or_else(|| {
+            Box::new(Seat {
+                lane: self.new_lane(false),
+                registry: self.clone(),
+            })
+        });
+        let leave = Leave(self, Some(seat));
+        let seat = leave.1.as_deref().expect("just put there");
+        let _root = seat.begin_root(site);
+        context::occupy(seat, || f(seat))
+    }
+
+    /// Guests at work now.
+    pub fn guests(&self) -> usize {
+        self.guests.load(Ordering::Relaxed)
+    }
+
+    /// Queues a job from outside, or from a thread that keeps its own deque for
+    /// something else.
+    pub fn inject(self: &Arc<Self>, job: JobRef) {
+        let work = match job.tag() {
+            0 => {
+                self.injector.push(job);
+                Work::Job
+            }
+            tag => {
+                self.strays.push(job);
+                Work::ScopeJob(tag)
+            }
+        };
+        self.provide(self.sleep.notify(work));
+    }
+
+    /// Are there jobs of scopes outside all lanes?
+    pub fn has_strays(&self) -> bool {
+        !self.strays.is_empty()
+    }
+
+    fn has_injected(&self) -> bool {
+        !self.injector.is_empty() || self.has_strays()
+    }
+
+    /// The thread of lane `index` begins or resumes work.
+    pub fn step_in(&self, index: usize) {
+        self.staffed.lock().unwrap().push(index);
+    }
+
+    /// The thread of lane `index` stops; nothing more comes into its inbox.
+    pub fn step_out(&self, index: usize) {
+        self.staffed.lock().unwrap().retain(|lane| *lane != index);
+    }
+
+    /// Puts a job into the inbox of each thread that is at work or may be; `make`
+    /// is told the lane's number.
+    pub fn post_to_all(&self, mut make: impl FnMut(usize) -> Option<JobRef>) {
+        let lanes = self.lanes.lock().unwrap().clone();
+        let staffed = self.staffed.lock().unwrap();
+        for &index in staffed.iter() {
+            if let Some(job) = make(index) {
+                lanes[index].inbox.push(job);
+                lanes[index].parker.unpark();
+            }
+        }
+    }
+
+    /// A new job, of the current thread if that works here, else from outside.
+    pub fn spawn<F, T>(self: &Arc<Self>, work: F) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(spawned_static(work))
+    }
+
+    /// Queues a job, and makes the handle that users see.
+    pub fn submit<T>(self: &Arc<Self>, (job, handle): (JobRef, SpawnedRef<T>)) -> JobHandle<T> {
+        let handle = JobHandle::new(handle, Arc::as_ptr(self).addr());
+        context::with(|seat| match seat {
+            Some(seat) if Arc::ptr_eq(&seat.registry, self) => {
+                if self.gate.is_cancelling() {
+                    job.discard();
+                    return;
+                }
+                seat.push_job(job, 0);
+            }
+            _ => {
+                if !self.gate.is_open() || self.born.is_foreign() {
+                    job.discard();
+                    return;
+                }
+                self.inject(job);
+                if self.gate.ended_meanwhile() {
+                    handle.close();
+                }
+            }
+        });
+        handle
+    }
+
+    /// May work come in from this thread?
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Forked`].
+    pub fn check_open(self: &Arc<Self>) -> Result<(), Error> {
+        if self.born.is_foreign() {
+            return Err(Error::Forked);
+        }
+        let inside =
+            context::with(|seat| seat.is_some_and(|seat| Arc::ptr_eq(&seat.registry, self)));
+        if self.gate.is_open() || (inside && !self.gate.is_cancelling()) {
+            Ok(())
+        } else {
+            Err(Error::Closed)
+        }
+    }
+
+    /// Is there work that an idle worker could take?
+    pub fn has_work(&self) -> bool {
+        if self.has_injected() {
+            return true;
+        }
+        let lanes = self.lanes.lock().unwrap();
+        lanes.iter().any(|lane| lane.has_work())
+    }
+
+    /// Is there a job that needs a thread? (A fork's owner runs it itself.)
+    fn has_jobs(&self) -> bool {
+        if self.has_injected() {
+            return true;
+        }
+        let lanes = self.lanes.lock().unwrap();
+        lanes.iter().any(|lane| !lane.jobs.is_empty())
+    }
+
+    /// Tells the pool's hook of a panic that no handle will show.
+    pub fn panicked(&self, error: JobError) {
+        if let Some(hook) = &self.config.on_panic {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(error)));
+        }
+    }
+
+    /// The lanes of live workers, for `broadcast`.
+    pub fn lanes(&self) -> Vec<Arc<LaneShared>> {
+        self.lanes.lock().unwrap().clone()
+    }
+
+    // ---- the end ----
+
+    /// Takes no more work from outside; threads end when all is done.
+    pub fn close(self: &Arc<Self>) {
+        self.gate.advance(DRAINING);
+        // Guests' seats hold the registry; without this it would never be freed.
+        let free = std::mem::take(&mut *self.free_guests.lock().unwrap());
+        drop(free);
+        // If no thread is left, nobody would run what is queued.
+        if self.has_jobs() {
+            self.provide(self.sleep.notify(Work::Job));
+        }
+        self.end_if_done();
+        self.sleep.wake_all();
+    }
+
+    /// Discards every job that hasn't begun, and those to come.
+    pub fn cancel_queued(&self) -> usize {
+        self.gate.advance(CANCELLING);
+        self.sleep.wake_all();
+        self.discard_queued();
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Discards what is in the queues, except scopes' jobs, which somebody waits
+    /// for.
+    fn discard_queued(&self) {
+        let lanes = self.lanes();
+        let mut kept = Vec::new();
+        let mut discard = |job: JobRef| {
+            if job.tag() == 0 {
+                job.discard();
+                self.cancelled.fetch_add(1, Ordering::Relaxed);
+            } else {
+                kept.push(job);
+            }
+        };
+        while let Some(job) = take_from(&self.injector) {
+            discard(job);
+        }
+        for lane in lanes {
+            while let Some(job) = steal_one(&lane.jobs) {
+                discard(job);
+            }
+        }
+        for job in kept {
+            self.strays.push(job);
+        }
+    }
+
+    /// Lets threads end if nothing is left to do; the last idle worker asks.
+    pub fn end_if_done(&self) -> bool {
+        if self.gate.is_open() {
+            return false;
+        }
+        if self.gate.has_ended() {
+            return true;
+        }
+        if self.guests() == 0 && self.sleep.all_idle() && !self.has_work() {
+            self.gate.end();
+            self.sleep.wake_all();
+            return true;
+        }
+        false
+    }
+
+    /// Waits for the pool's threads, but the calling one, to end.
+    pub fn join_threads(&self, deadline: Option<Instant>) -> usize {
+        let me = std::thread::current().id();
+        loop {
+            let mut threads = self.threads.lock().unwrap();
+            threads.retain(|thread| thread.thread().id() != me);
+            if deadline.is_none() {
+                let threads = std::mem::take(&mut *threads);
+                if threads.is_empty() {
+                    return 0;
+                }
+                for thread in threads {
+                    let _ = thread.join();
+                }
+                continue;
+            }
+            let (ended, running): (Vec<_>, Vec<_>) =
+                threads.drain(..).partition(JoinHandle::is_finished);
+            *threads = running;
+            let left = threads.len();
+            drop(threads);
+            for thread in ended {
+                let _ = thread.join();
+            }
+            if left == 0 || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return left;
+            }
+            // std has no join with a deadline; threads end within µs of the last
+            // job, so the first sleeps are short.
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.discard_queued();
+    }
+}
+
+impl Seat {
+    /// Runs `f` on what others see of lane `index`.
+    pub fn with_peer<R>(&self, index: usize, f: impl FnOnce(&LaneShared) -> R) -> R {
+        if index >= self.lane.peers.borrow().len() {
+            self.refresh_peers();
+        }
+        let peer = self.lane.peers.borrow()[index].clone();
+        f(&peer)
+    }
+
+    /// Learns of lanes that are new since the last look.
+    pub fn refresh_peers(&self) {
+        // Acquire: pairs with `new_lane`.
+        let count = self.registry.lane_count.load(Ordering::Acquire);
+        let mut peers = self.lane.peers.borrow_mut();
+        if peers.len() < count {
+            peers.clone_from(&self.registry.lanes.lock().unwrap());
+        }
+    }
+
+    /// The first `Some` that `f` makes of a lane other than ours, beginning where
+    /// the last success was.
+    pub fn find_peer<R>(&self, mut f: impl FnMut(&LaneShared) -> Option<R>) -> Option<R> {
+        self.refresh_peers();
+        let peers = self.lane.peers.borrow();
+        let count = peers.len();
+        let start = self.lane.next_victim.get();
+        for offset in 0..count {
+            let at = (start + offset) % count;
+            if at == self.lane.index() {
+                continue;
+            }
+            if let Some(found) = f(&peers[at]) {
+                self.lane.next_victim.set(at);
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Steals a promoted fork, or one that was handed back.
+    pub fn steal_fork(&self) -> Option<ForkRef> {
+        self.find_peer(|peer| steal_one(&peer.forks).or_else(|| peer.returned.take(|_| true)))
+    }
+
+    /// Steals a job: injected, or of another lane.
+    pub fn steal_job(&self) -> Option<JobRef> {
+        if let Some(job) = self.take_injected() {
+            return Some(job);
+        }
+        self.find_peer(|peer| self.lane.steal_jobs_from(&peer.jobs))
+    }
+
+    /// Takes a job that came from outside.
+    pub fn take_injected(&self) -> Option<JobRef> {
+        self.lane
+            .steal_injected(&self.registry.injector)
+            .or_else(|| self.take_stray())
+    }
+
+    /// Takes a job of some scope that is in no lane.
+    pub fn take_stray(&self) -> Option<JobRef> {
+        if self.registry.has_strays() {
+            take_from(&self.registry.strays)
+        } else {
+            None
+        }
+    }
+
+    /// Asks every lane for a fork.
+    pub fn demand_forks(&self) {
+        let peers = self.lane.peers.borrow();
+        for (at, peer) in peers.iter().enumerate() {
+            if at != self.lane.index() {
+                peer.demand_fork();
+            }
+        }
+    }
+
+    /// Adds a job of this thread.
+    #[inline]
+    pub fn push_job(&self, job: JobRef, tag: usize) {
+        self.lane.push_job(job, tag);
+        let work = if tag == 0 {
+            Work::Job
+        } else {
+            Work::ScopeJob(tag)
+        };
+        self.registry.provide(self.registry.sleep.notify(work));
+    }
+
+    /// Runs `f`, which may block, while the permit can be lent.
+    pub fn blocked<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Unblock<'a>(&'a Sleep);
+        impl Drop for Unblock<'_> {
+            fn drop(&mut self) {
+                self.0.unblock();
+            }
+        }
+        if !self.lane.is_worker {
+            return f();
+        }
+        let registry = &self.registry;
+        registry.sleep.block();
+        let _unblock = Unblock(&registry.sleep);
+        if !weakened(Weakening::SkipLendRecheck) && registry.has_jobs() {
+            registry.provide(registry.sleep.notify(Work::Job));
+        }
+        f()
+    }
+
+    // ---- sharing forks: see README-promotion.md ----
+
+    /// At the beginning of a job or a stolen fork: if somebody is hungry, the
+    /// first fork is promoted at once.
+    #[inline]
+    pub fn ask_for_sharing(&self) {
+        self.lane.recheck_in.set(0);
+        if self.registry.sleep.anybody_hungry() {
+            self.lane.shared.demand_fork();
+        }
+    }
+
+    /// At the beginning of a call from outside: as
+    /// [`ask_for_sharing`](Self::ask_for_sharing), unless everybody sleeps and
+    /// such calls have been too small to wake somebody for.
+    fn begin_root(&self, site: Site) -> Root<'_> {
+        let sleep = &self.registry.sleep;
+        self.lane.recheck_in.set(0);
+        if sleep.idle() == 0 {
+            if sleep.anybody_searching() {
+                self.lane.shared.demand_fork();
+            }
+            return Root {
+                began: None,
+                seat: self,
+                site,
+            };
+        }
+        let now = Instant::now();
+        if !sleep.anybody_searching() && sites::is_small(site) {
+            self.lane.shared.demand.0.store(false, Ordering::Relaxed);
+            self.lane.recheck_in.set(limits::RECHECK_EVERY);
+            self.lane.root_began.set(Some(now));
+        } else {
+            self.lane.shared.demand_fork();
+        }
+        Root {
+            began: Some(now),
+            seat: self,
+            site,
+        }
+    }
+
+    /// Promotes a fork for a thief that asks, or for a sleeper.
+    #[cold]
+    #[inline(never)]
+    pub fn offer_fork(&self) {
+        self.lane.shared.demand.0.store(false, Ordering::Relaxed);
+        if self.lane.forks.promote() {
+            self.notify_fork(self.lane.index());
+        }
+    }
+
+    /// Tells others of a fork that `lane` has promoted.
+    pub fn notify_fork(&self, lane: usize) {
+        let registry = &self.registry;
+        // Guests at work use cores too: beyond as many threads as the pool has,
+        // another one only takes turns with these.
+        let idle = registry.sleep.idle();
+        if idle != 0 && idle <= registry.guests() && !registry.sleep.anybody_searching() {
+            return;
+        }
+        registry.provide(registry.sleep.notify(Work::Fork(lane)));
+    }
+
+    /// A root that was taken for small forks on: is it large after all?
+    #[cold]
+    #[inline(never)]
+    pub fn reconsider_sleepers(&self) {
+        let left = self.lane.recheck_in.get() - 1;
+        self.lane.recheck_in.set(left);
+        if left != 0 {
+            return;
+        }
+        let began = self.lane.root_began.get();
+        if began.is_some_and(|began| began.elapsed() < limits::WORTH_A_WAKE) {
+            self.lane.recheck_in.set(limits::RECHECK_EVERY);
+        } else {
+            self.offer_fork();
+        }
+    }
+}
+
+/// An outermost call from outside, while it lasts; its length is noted.
+struct Root<'a> {
+    began: Option<Instant>,
+    seat: &'a Seat,
+    site: Site,
+}
+
+impl Drop for Root<'_> {
+    fn drop(&mut self) {
+        self.seat.lane.recheck_in.set(0);
+        if let Some(began) = self.began {
+            sites::note(self.site, began.elapsed() < limits::WORTH_A_WAKE);
+        }
+    }
+}
+
+fn take_from(queue: &Injector<JobRef>) -> Option<JobRef> {
+    loop {
+        match queue.steal() {
+            Steal::Success(job) => return Some(job),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}
+
+/// Runs forks and jobs of others, for tests and workers.
+pub fn run_fork(fork: ForkRef, seat: &Seat) {
+    fork::run_stolen(fork, seat);
+}

@@ -1,0 +1,236 @@
+//! What a worker does all day: run, steal, search, sleep.
+//!
+//! Before this: `registry.rs`. The order of the queues:
+//! 1. what only this worker may run (`broadcast`),
+//! 2. its own jobs, youngest first (now and then the injector first),
+//! 3. forks of others, oldest first: they are parts of what has begun,
+//! 4. jobs from outside, then jobs of others, oldest first.
+
+use std::time::Instant;
+
+use crate::limits;
+use crate::thread::cpus;
+use crate::thread::job::JobRef;
+use crate::thread::lane::Lane;
+use crate::thread::registry::{self, Seat};
+use crate::thread::sleep::Interest;
+use crate::thread::{context, fork::ForkRef};
+
+enum Found {
+    Fork(ForkRef),
+    Job(JobRef),
+}
+
+/// A worker's thread, from start to end.
+pub fn main(seat: Seat) {
+    let index = seat.lane.index();
+    let config = &seat.registry.config;
+    if config.pin {
+        cpus::pin_current_thread(index);
+    }
+    context::occupy(&seat, || {
+        if let Some(hook) = &config.on_start {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(index)));
+        }
+        // The thread starts as a searcher, counted so by whoever started it.
+        let mut found = search(&seat);
+        while let Some(first) = found {
+            run(first, &seat);
+            while let Some(next) = next(&seat) {
+                run(next, &seat);
+            }
+            seat.registry.sleep.begin_search();
+            found = search(&seat);
+        }
+        step_out(&seat);
+        if let Some(hook) = &config.on_exit {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(index)));
+        }
+    });
+    let Seat { lane, registry } = seat;
+    registry.give_back_worker(lane);
+}
+
+fn run(found: Found, seat: &Seat) {
+    match found {
+        Found::Fork(fork) => registry::run_fork(fork, seat),
+        Found::Job(job) => {
+            debug_assert!(seat.lane.forks.holds_nothing());
+            seat.ask_for_sharing();
+            job.run(seat);
+        }
+    }
+}
+
+/// The next piece of work, without searching: cheap while there is plenty.
+fn next(seat: &Seat) -> Option<Found> {
+    if seat.registry.sleep.too_many() {
+        // A thread came back from blocking: one steps back, between two jobs.
+        return None;
+    }
+    take(seat)
+}
+
+fn take(seat: &Seat) -> Option<Found> {
+    let lane = &seat.lane;
+    if let Some(job) = lane.shared.inbox.take(|_| true) {
+        return Some(Found::Job(job));
+    }
+    if lane.injector_first()
+        && let Some(job) = seat.take_injected()
+    {
+        return Some(Found::Job(job));
+    }
+    if let Some(job) = lane.pop_job() {
+        return Some(Found::Job(job));
+    }
+    if let Some(fork) = seat.steal_fork() {
+        return Some(Found::Fork(fork));
+    }
+    seat.steal_job().map(Found::Job)
+}
+
+/// Searches, sleeps, searches, until there is work (then the thread counts as
+/// running) or the thread must end (`None`; it counts nowhere).
+fn search(seat: &Seat) -> Option<Found> {
+    let sleep = &seat.registry.sleep;
+    let lane = &seat.lane;
+    let parker = &lane.shared.parker;
+    loop {
+        if sleep.too_many() && sleep.retire(lane.index(), parker, false) {
+            if !linger(seat) {
+                return None;
+            }
+            continue;
+        }
+        if let Some(found) = search_awake(seat) {
+            return Some(found);
+        }
+        sleep.fall_asleep(lane.index(), Interest::Anything, parker);
+        if seat.registry.has_work() || !lane.shared.inbox.is_empty() {
+            sleep.retract(lane.index());
+            continue;
+        }
+        if seat.registry.end_if_done() {
+            sleep.retract(lane.index());
+            // After the gate's fence: a job whose pusher didn't see the end.
+            if seat.registry.has_work() {
+                continue;
+            }
+            // Counted as a retired thread that leaves.
+            if sleep.retire(lane.index(), parker, true) && sleep.leave(lane.index()) {
+                return None;
+            }
+            continue;
+        }
+        match seat.registry.config.idle_exit {
+            None => parker.park(),
+            Some(after) => {
+                let woken = parker.park_until(Instant::now() + after);
+                sleep.retract(lane.index());
+                if !woken && sleep.retire(lane.index(), parker, true) && !linger(seat) {
+                    return None;
+                }
+                continue;
+            }
+        }
+        // Woken by `notify`, we are searching already; by anything else, not yet.
+        sleep.retract(lane.index());
+    }
+}
+
+fn search_awake(seat: &Seat) -> Option<Found> {
+    let mut patience = Patience::new();
+    loop {
+        if let Some(found) = take(seat) {
+            if seat.registry.sleep.found_work() && seat.registry.has_work() {
+                let provide = seat.registry.sleep.notify(crate::thread::sleep::Work::Job);
+                seat.registry.provide(provide);
+            }
+            return Some(found);
+        }
+        seat.demand_forks();
+        // Guests at work and the other workers use every core already.
+        let crowded = seat.registry.guests() != 0
+            && seat.registry.guests() + seat.registry.sleep.live() - seat.registry.sleep.idle()
+                > seat.registry.config.threads;
+        if crowded || !patience.pause() {
+            return None;
+        }
+    }
+}
+
+/// Waits without a permit to be needed again; false if the thread is to end.
+fn linger(seat: &Seat) -> bool {
+    let lane = &seat.lane;
+    let sleep = &seat.registry.sleep;
+    hand_over_jobs(lane, seat);
+    step_out(seat);
+    let deadline = Instant::now() + limits::SPARE_LINGER;
+    loop {
+        let woken = lane.shared.parker.park_until(deadline);
+        let ended = seat.registry.gate.has_ended();
+        if !woken || ended || Instant::now() >= deadline {
+            // If somebody took us out of the retired meanwhile, we are wanted.
+            let wanted = !sleep.leave(lane.index());
+            if wanted {
+                seat.registry.step_in(lane.index());
+            }
+            return wanted;
+        }
+        if !sleep.is_retired(lane.index()) {
+            seat.registry.step_in(lane.index());
+            return true;
+        }
+    }
+}
+
+/// No broadcast reaches this thread any more; it runs those that did.
+fn step_out(seat: &Seat) {
+    seat.registry.step_out(seat.lane.index());
+    while let Some(job) = seat.lane.shared.inbox.take(|_| true) {
+        job.run(seat);
+    }
+}
+
+/// What a retiring thread has queued goes to the others.
+fn hand_over_jobs(lane: &Lane, seat: &Seat) {
+    while let Some(job) = lane.pop_job() {
+        seat.registry.inject(job);
+    }
+}
+
+/// How long a thread without work looks on before it sleeps.
+#[derive(Debug)]
+pub struct Patience {
+    rounds: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Patience {
+    /// All of it.
+    pub fn new() -> Self {
+        Self { rounds: 0 }
+    }
+
+    /// Pauses for a moment; false if it is time to sleep.
+    pub fn pause(&mut self) -> bool {
+        self.rounds += 1;
+        if self.rounds > limits::SEARCH_ROUNDS {
+            return false;
+        }
+        if self.rounds > limits::SEARCH_YIELD_AFTER {
+            std::thread::yield_now();
+        } else {
+            for _ in 0..limits::SEARCH_PAUSE {
+                std::hint::spin_loop();
+            }
+        }
+        true
+    }
+}
