@@ -6,6 +6,7 @@ mod fan;
 mod locks;
 mod meeting;
 mod notify;
+mod property;
 
 use std::future::Future;
 use std::pin::Pin;
