@@ -3,7 +3,7 @@
 //!
 //! Protocols import their atomics, fences and locks from here and never ask which
 //! they got. A [`Weakening`] is a named way to break a protocol: models run under
-//! [`weaken`] to prove that they would notice. In normal builds nobody can ask
+//! `weaken` to prove that they would notice. In normal builds nobody can ask
 //! for one, and [`weakened`] is the constant `false`.
 
 #[cfg(not(loom))]
@@ -69,9 +69,15 @@ mod model {
 
     /// Runs `model` with one fault built in.
     pub fn weaken(which: Weakening, model: impl FnOnce()) {
+        struct Restore;
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                WEAKENED.set(None);
+            }
+        }
+        let _restore = Restore; // Also when the model fails, as it should.
         WEAKENED.set(Some(which));
         model();
-        WEAKENED.set(None);
     }
 }
 
@@ -93,8 +99,6 @@ pub enum Weakening {
     LeaveWithoutLook,
     /// A job's completion doesn't look at whether it was cancelled.
     CompleteOverCancel,
-    /// Submitting looks at whether the pool is open before it takes the lock.
-    SubmitBeforeLock,
     /// `Sleep::notify…`: the fence between pushing and looking for sleepers.
     SkipPushFence,
     /// `Sleep`: a thief that found work and was the last searcher doesn't pass

@@ -11,6 +11,7 @@
 #![cfg(loom)]
 
 mod explore;
+mod process;
 mod ready;
 mod sync;
 mod token;

@@ -131,6 +131,66 @@ pub const MODELS: &[Model] = &[
         proves: "twin: the thread looks in one locked section and falls asleep in the next",
         file: "runtime/src/sync/blocking.rs",
     },
+    Model {
+        name: "process::ring::bytes_are_published_whole",
+        proves: "bytes of a ring are seen only once published, and not overwritten before they are read",
+        file: "pools/src/process/ring.rs",
+    },
+    Model {
+        name: "process::ring::bytes_are_published_whole_broken",
+        proves: "the writer publishes without Release",
+        file: "pools/src/process/ring.rs",
+    },
+    Model {
+        name: "process::bell::a_sleeping_worker_is_rung",
+        proves: "a worker never sleeps over a request",
+        file: "pools/src/process/bell.rs",
+    },
+    Model {
+        name: "process::bell::a_sleeping_worker_is_rung_broken",
+        proves: "neither side has a fence between telling and looking",
+        file: "pools/src/process/bell.rs",
+    },
+    Model {
+        name: "process::bell::a_reply_that_is_waited_for_rings",
+        proves: "a caller never sleeps over its reply",
+        file: "pools/src/process/bell.rs",
+    },
+    Model {
+        name: "process::bell::a_reply_that_is_waited_for_rings_broken",
+        proves: "neither side has a fence between telling and looking",
+        file: "pools/src/process/bell.rs",
+    },
+    Model {
+        name: "process::claim::every_job_runs_once",
+        proves: "a job that is taken back from a worker runs once, here or there",
+        file: "pools/src/process/claim.rs",
+    },
+    Model {
+        name: "process::claim::every_job_runs_once_broken",
+        proves: "the worker claims by load and store",
+        file: "pools/src/process/claim.rs",
+    },
+    Model {
+        name: "process::role::no_reply_is_overlooked",
+        proves: "a reply is read although the right to read changes hands",
+        file: "pools/src/process/role.rs",
+    },
+    Model {
+        name: "process::role::no_reply_is_overlooked_broken",
+        proves: "whoever leaves doesn't look once more",
+        file: "pools/src/process/role.rs",
+    },
+    Model {
+        name: "process::cell::an_outcome_is_one_and_is_told",
+        proves: "death against cancel: one outcome, and the waiting task is woken",
+        file: "pools/src/process/cell.rs",
+    },
+    Model {
+        name: "process::cell::an_outcome_is_one_and_is_told_broken",
+        proves: "a completion overwrites a cancellation",
+        file: "pools/src/process/cell.rs",
+    },
 ];
 
 #[cfg(test)]

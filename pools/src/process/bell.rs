@@ -18,7 +18,7 @@
 //! and rings; if the publisher's, then the sleeper sees what was published. A
 //! wake-up can be superfluous, never lost. Without either fence both sides may
 //! look before the other's store is visible (store buffering), and sleep for
-//! ever: `tests/loom/bell.rs` shows both.
+//! ever: `tests/loom/process/bell.rs` shows both.
 //!
 //! [`Asleep`] is that word for the side that sleeps until *anything* happens (the
 //! worker). [`Wake`] is the same protocol for the side that knows what it waits

@@ -1,7 +1,7 @@
 //! The frame: how one message is told from the next.
 //!
 //! Every message between parent and worker, and every message of a
-//! [`channel`](super::channel), is a 16-byte header and a body:
+//! channel between processes, is a 16-byte header and a body:
 //!
 //! ```text
 //!  0      4    5     6         8              16            16+len

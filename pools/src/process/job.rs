@@ -73,7 +73,7 @@ impl Job {
         let rest = Job {
             target: Arc::clone(&self.target),
             call: self.call,
-            arguments: self.arguments.from_element(at),
+            arguments: self.arguments.rest_from(at),
             index: self.index + usize::from(at),
             count: self.count - at,
             limit: self.limit,
@@ -143,7 +143,7 @@ impl Arguments {
         }
     }
 
-    fn from_element(&self, at: u16) -> Arguments {
+    fn rest_from(&self, at: u16) -> Arguments {
         match self {
             Arguments::Inline(bytes) => {
                 let mut rest = &bytes[..];

@@ -266,6 +266,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|broken| broken.into_inner())
 }
 
+/// A frame that was copied out of the ring.
+pub type Frame = (Header, Box<[u8]>);
+
 /// The right to read a worker's replies.
 #[derive(Debug)]
 pub struct ReplyReader {
@@ -287,7 +290,7 @@ impl ReplyReader {
     ///
     /// # Errors
     /// [`Garbage`] if the ring's counters or the frame can't be.
-    pub fn next(&mut self, words: &Words) -> Result<Option<(Header, Box<[u8]>)>, Garbage> {
+    pub fn next(&mut self, words: &Words) -> Result<Option<Frame>, Garbage> {
         let counters = reply_counters(words);
         let available = self.ring.available(&counters)?;
         if available == 0 {

@@ -87,7 +87,7 @@ pub struct Words {
     /// Number of jobs that `busy_ns` is about.
     pub busy_jobs: AtomicU64,
     /// What the worker could still say before it died, as a
-    /// [`LastWords`](super::last_words::LastWords).
+    /// [`LastWords`](super::worker::last_words::LastWords).
     pub last_words: AtomicU32,
 
     // Stored by both.
@@ -121,7 +121,7 @@ impl SharedFile {
             if len == least {
                 return Err(error);
             }
-            len = least + ((len - least) / 2 & !(limits::PAGE - 1));
+            len = least + (((len - least) / 2) & !(limits::PAGE - 1));
         }
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
         // SAFETY: seals a file that is ours.

@@ -14,7 +14,7 @@
 //!
 //! Why nothing is overlooked: what came before the holder's step 2 is seen in its
 //! step 3; what comes after step 1 rings, and whoever is rung after step 2 finds
-//! the right free. `tests/loom/role.rs` has the model, and the twin without step 3.
+//! the right free. `tests/loom/process/role.rs` has the model, and the twin without step 3.
 //!
 //! Read before this: [`super::bell`]. Read after it: [`super::link`].
 //!

@@ -25,10 +25,9 @@
 
 use crate::process::cell::Outcome;
 use crate::process::error::{JobError, StartFailure};
-use crate::process::frame::Header;
 use crate::process::job::{Job, Target};
 use crate::process::limits;
-use crate::process::link::{Garbage, Link};
+use crate::process::link::{Frame, Garbage, Link};
 use crate::process::page::{RingBytes, request_counters};
 use crate::process::reply::{LargeReply, Reply};
 use crate::process::ring::Writer;
@@ -518,7 +517,7 @@ impl State {
     pub fn settle(
         &mut self,
         link: &Arc<Link>,
-        frames: &mut Vec<(Header, Box<[u8]>)>,
+        frames: &mut Vec<Frame>,
         out: &mut Vec<Delivery>,
     ) -> Result<(), Garbage> {
         let now = Instant::now();
@@ -597,8 +596,7 @@ impl State {
         let jobs = words.busy_jobs.load(Ordering::Relaxed);
         let (ns_before, jobs_before) = std::mem::replace(&mut worker.busy_seen, (ns, jobs));
         let jobs = jobs.saturating_sub(jobs_before);
-        if jobs > 0 {
-            let average = ns.saturating_sub(ns_before) / jobs;
+        if let Some(average) = ns.saturating_sub(ns_before).checked_div(jobs) {
             // Weighs as much as eight earlier looks at most.
             let weight = jobs.min(8);
             self.job_ns = Some(match self.job_ns {

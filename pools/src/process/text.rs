@@ -96,7 +96,9 @@ extern "C" fn first_object(
     text.base = info.dlpi_addr as usize;
     for i in 0..usize::from(info.dlpi_phnum) {
         // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers.
-        let header = unsafe { &*info.dlpi_phdr.add(i) };
+        let header = unsafe { info.dlpi_phdr.add(i) };
+        // SAFETY: one of them, mapped as long as the program runs.
+        let header = unsafe { &*header };
         let executable = header.p_flags & libc::PF_X != 0;
         if header.p_type == libc::PT_LOAD && executable && text.len < MAX_SEGMENTS {
             let start = text.base.wrapping_add(header.p_vaddr as usize);

@@ -1,7 +1,7 @@
 //! The call itself: bytes in, a function, bytes out.
 //!
 //! A job is `fn(A) -> R` and an argument. The worker knows neither `A` nor `R`:
-//! it gets the address of [`run::<A, R>`](run), which does. The two addresses,
+//! it gets the address of `run::<A, R>`, which does. The two addresses,
 //! trampoline and function, cross as offsets ([`super::text`]).
 //!
 //! `fn(A) -> R` takes function items and closures that capture nothing; for a
@@ -27,7 +27,7 @@ pub enum Ran {
     BadResult(CodecError),
 }
 
-/// The type of every [`run`].
+/// The type of every `run`.
 pub type Trampoline = unsafe fn(usize, &[u8], &mut Sink<'_>) -> Ran;
 
 /// The two addresses that name a call.

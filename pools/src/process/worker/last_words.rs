@@ -80,8 +80,10 @@ pub fn watch_this_stack(memory: &Arc<Mapping>) -> io::Result<()> {
 fn guard_of_this_thread() -> io::Result<(usize, usize)> {
     // SAFETY: all zeros is a valid pthread_attr_t to be filled in.
     let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
+    // SAFETY: can't fail and touches no memory.
+    let this = unsafe { libc::pthread_self() };
     // SAFETY: asks about the calling thread, which is alive.
-    let failed = unsafe { libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) };
+    let failed = unsafe { libc::pthread_getattr_np(this, &raw mut attributes) };
     if failed != 0 {
         return Err(io::Error::from_raw_os_error(failed));
     }
@@ -100,8 +102,10 @@ fn guard_of_this_thread() -> io::Result<(usize, usize)> {
 }
 
 extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo_t for these signals.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel passes a valid siginfo_t.
+    let info = unsafe { &*info };
+    // SAFETY: it has an address for these signals.
+    let address = unsafe { info.si_addr() } as usize;
     let guard = GUARD_START.load(Ordering::Relaxed)..GUARD_END.load(Ordering::Relaxed);
     if guard.contains(&address) {
         let words = WORDS.load(Ordering::Acquire);
