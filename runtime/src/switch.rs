@@ -14,6 +14,19 @@ pub use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(loom))]
 pub use std::thread;
 
+/// What a sleeping loop is woken by.
+#[cfg(not(loom))]
+pub use crate::sys::eventfd::EventFd as Doorbell;
+#[cfg(loom)]
+pub use model::Doorbell;
+
+/// Words of a page of the remote bitmap; few in models, which track each.
+#[cfg(not(loom))]
+pub const LEAVES: usize = 64;
+/// Words of a page of the remote bitmap.
+#[cfg(loom)]
+pub const LEAVES: usize = 2;
+
 #[cfg(loom)]
 pub use model::{weaken, weakened};
 
@@ -42,6 +55,21 @@ pub enum Weakening {
     /// A thread about to block looks in one locked section whether it was woken,
     /// and falls asleep in the next.
     SleeperLooksEarly,
+    /// A thread that finds the loop sleeping doesn't ring its bell.
+    RemoteForgetsBell,
+    /// The loop falls asleep by a store, whatever its state was.
+    RemoteSleepsBlindly,
+    /// The loop takes the woken bits first and clears the notice after that.
+    RemoteCollectsFirst,
+    /// Every wake notifies; not a fault of correctness, but of cost.
+    RemoteEveryWakeNotifies,
+    /// A call is left in the mailbox of a loop that has ended.
+    RemotePostsToClosed,
+    /// A result that crosses threads doesn't wake a thread that blocks for it.
+    DeliveryForgetsBlocked,
+    /// A poll looks for the result under one lock and leaves its waker under the
+    /// next.
+    DeliveryLooksTwice,
 }
 
 /// Whether the protocol is to run with this fault: never, outside of models.
@@ -64,6 +92,44 @@ mod model {
     /// Whether the protocol is to run with this fault.
     pub fn weakened(which: Weakening) -> bool {
         WEAKENED.get() == Some(which)
+    }
+
+    /// An eventfd, as far as the protocols need one: it remembers that it was rung.
+    pub struct Doorbell {
+        rung: loom::sync::Mutex<bool>,
+        changed: loom::sync::Condvar,
+    }
+
+    impl Doorbell {
+        /// A bell that wasn't rung.
+        ///
+        /// # Errors
+        /// None; the real one can run out of descriptors.
+        pub fn new() -> std::io::Result<Doorbell> {
+            Ok(Doorbell {
+                rung: loom::sync::Mutex::new(false),
+                changed: loom::sync::Condvar::new(),
+            })
+        }
+
+        /// Rings.
+        ///
+        /// # Errors
+        /// None.
+        pub fn notify(&self) -> std::io::Result<()> {
+            *self.rung.lock().unwrap() = true;
+            self.changed.notify_one();
+            Ok(())
+        }
+
+        /// Waits until it is rung: what epoll does for the real one.
+        pub fn wait(&self) {
+            let mut rung = self.rung.lock().unwrap();
+            while !*rung {
+                rung = self.changed.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
     }
 
     /// Runs `model` with one fault built in. (A panic of it, which is what a twin

@@ -95,5 +95,5 @@ pub fn wait<T>(what: &str, instead: &str, future: impl Future<Output = T>) -> T 
 
 /// Panics with advice if this thread runs an event loop.
 pub fn forbid_on_a_loop(what: &str, instead: &str) {
-    let _ = (what, instead);
+    crate::context::forbid_blocking(what, instead);
 }

@@ -12,6 +12,11 @@ use std::task::{Context, Poll};
 /// `Ready` if the operation may go on.
 #[inline]
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
-    let _ = cx;
-    Poll::Ready(())
+    match crate::context::try_with(crate::event_loop::Core::spend_budget) {
+        Some(false) => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Some(true) | None => Poll::Ready(()),
+    }
 }

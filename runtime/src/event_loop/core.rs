@@ -1,0 +1,286 @@
+//! What a loop consists of, and what tasks and futures can ask of it.
+//!
+//! *Read after* [`crate::task`]; *next* [`super::turn`], the loop itself.
+//!
+//! Everything here belongs to one thread. Fields are borrowed for a moment at a
+//! time, and never while foreign code (a future, a destructor, a foreign waker)
+//! runs: such code comes back here by any door.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::builder::Options;
+use super::handle::{Call, Handle};
+use super::sleeper::Sleeper;
+use super::stats::Counters;
+use crate::error::Error;
+use crate::reactor::Reactor;
+use crate::remote::bitmap::PAGE_TASKS;
+use crate::remote::table::{self, LoopRemote};
+use crate::task::blocks::Blocks;
+use crate::task::cell::{Birth, Extra, TaskRef, TypedTask};
+use crate::task::id::{TaskIds, WakeId};
+use crate::task::join::JoinHandle;
+use crate::task::slab::Scheduler;
+use crate::time::Timers;
+use crate::time::clock::Clock;
+
+/// Where a loop is in its life: Open → (Draining →) Closing → Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Tasks are welcome.
+    Open,
+    /// `shutdown` waits for the last task to end.
+    Draining,
+    /// The loop is being dropped; tasks that destructors spawn are dropped too.
+    Closing,
+    /// Nothing can be spawned any more.
+    Closed,
+}
+
+/// Number of no place: no task is current.
+pub(super) const NOBODY: u32 = u32::MAX;
+
+/// A loop, as code that runs on it sees it. Reached by [`crate::context::with`].
+pub struct Core {
+    // What a wake and a poll touch.
+    pub(super) scheduler: RefCell<Scheduler>,
+    /// The place of the task that runs, or NOBODY.
+    pub(super) current: Cell<u32>,
+    /// Operations that the running task may still finish in this poll.
+    budget: Cell<u32>,
+    pub(super) counters: Counters,
+    pub(super) options: Options,
+    /// The state of the generator of [`random`](Core::random).
+    random: Cell<u64>,
+
+    // What a spawn touches.
+    blocks: RefCell<Blocks>,
+    ids: RefCell<TaskIds>,
+    /// Places for which the remote side has room.
+    remote_room: Cell<usize>,
+    pub(super) phase: Cell<Phase>,
+    /// Whom the end of a task interests while Draining.
+    pub(super) draining: Cell<Option<Waker>>,
+
+    // What the turn looks at besides.
+    pub(super) remote: &'static LoopRemote,
+    pub(super) epoch: u64,
+    pub(super) mail: RefCell<VecDeque<Call>>,
+    timers: OnceCell<Rc<Timers>>,
+    reactor: OnceCell<Rc<Reactor>>,
+    pub(super) sleeper: RefCell<Sleeper>,
+    /// Wakers of timers that fire; kept for its memory.
+    pub(super) fired: Cell<Vec<Waker>>,
+    pub(super) turn_budget: Cell<u32>,
+    forks: u32,
+}
+
+impl Core {
+    pub(super) fn new(options: Options) -> Result<Rc<Core>, Error> {
+        let remote = table::acquire()?;
+        Ok(Rc::new(Core {
+            scheduler: RefCell::new(Scheduler::new(remote.id())),
+            current: Cell::new(NOBODY),
+            budget: Cell::new(options.poll_budget),
+            counters: Counters::default(),
+            random: Cell::new(options.seed.unwrap_or(u64::from(remote.id()))),
+            blocks: RefCell::new(Blocks::new()),
+            ids: RefCell::default(),
+            remote_room: Cell::new(PAGE_TASKS),
+            phase: Cell::new(Phase::Open),
+            draining: Cell::default(),
+            remote,
+            epoch: remote.open(),
+            mail: RefCell::default(),
+            timers: OnceCell::new(),
+            reactor: OnceCell::new(),
+            sleeper: RefCell::default(),
+            fired: Cell::default(),
+            turn_budget: Cell::new(options.turn_budget),
+            forks: super::fork::count(),
+            options,
+        }))
+    }
+
+    // ---- for time, I/O and synchronization ----
+
+    /// The loop's clock and timers.
+    #[inline]
+    pub fn timers(&self) -> &Rc<Timers> {
+        self.timers.get_or_init(|| {
+            Timers::new(if self.options.virtual_time {
+                Clock::virtual_time()
+            } else {
+                Clock::real()
+            })
+        })
+    }
+
+    pub(super) fn timers_if_used(&self) -> Option<&Rc<Timers>> {
+        self.timers.get()
+    }
+
+    /// Nanoseconds since the loop's clock was first used, by that clock.
+    #[inline]
+    pub fn now_ns(&self) -> u64 {
+        self.timers().now_ns()
+    }
+
+    /// The loop's table of watched descriptors.
+    #[inline]
+    pub fn reactor(&self) -> &Rc<Reactor> {
+        self.reactor.get_or_init(Reactor::new)
+    }
+
+    pub(super) fn reactor_if_used(&self) -> Option<&Rc<Reactor>> {
+        self.reactor.get()
+    }
+
+    /// Takes one operation from the running task's budget for this poll; `false`
+    /// if none is left, and the task should make way for others.
+    #[inline]
+    pub fn spend_budget(&self) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left != 0
+    }
+
+    pub(super) fn refill_budget(&self) {
+        self.budget.set(self.options.poll_budget);
+    }
+
+    /// A number that looks random: from the loop's seed, the same in every run
+    /// with that seed, so that whatever draws from here can be replayed.
+    pub fn random(&self) -> u64 {
+        // SplitMix64: a counter, scrambled. Small, and good enough to schedule by.
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mut z = state;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A handle of this loop for other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.remote, self.epoch)
+    }
+
+    // ---- tasks ----
+
+    #[inline]
+    pub(crate) fn loop_id(&self) -> u16 {
+        self.remote.id()
+    }
+
+    /// The task that runs.
+    pub(crate) fn current_task(&self) -> Option<TaskRef> {
+        self.scheduler.borrow().get(self.current.get()).cloned()
+    }
+
+    pub(crate) fn with_blocks<R>(&self, f: impl FnOnce(&mut Blocks) -> R) -> R {
+        f(&mut self.blocks.borrow_mut())
+    }
+
+    /// A wake on the loop's own thread.
+    #[inline]
+    pub(crate) fn wake_local(&self, id: WakeId) {
+        self.scheduler.borrow_mut().wake(id);
+    }
+
+    #[inline]
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        extra: Option<Box<Extra>>,
+        site: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let task = self.add(future, extra, site, true);
+        self.scheduler.borrow_mut().wake_new(task.task().wake_id());
+        JoinHandle::new(task)
+    }
+
+    #[inline]
+    pub(super) fn add<F>(
+        &self,
+        future: F,
+        mut extra: Option<Box<Extra>>,
+        site: &'static Location<'static>,
+        joinable: bool,
+    ) -> TypedTask<F::Output>
+    where
+        F: Future + 'static,
+    {
+        assert!(
+            self.phase.get() != Phase::Closed,
+            "a task was spawned on an event loop that has ended: destructors that run then must \
+             not spawn, or the loop must be kept running until they have run"
+        );
+        let mut scheduler = self.scheduler.borrow_mut();
+        if let Some(parent) = scheduler.get(self.current.get())
+            && parent.has_extra()
+            && let Some(locals) = parent.locals()
+        {
+            extra.get_or_insert_default().locals = Some(locals);
+        }
+        let wake_id = scheduler.reserve();
+        if wake_id.slot() as usize >= self.remote_room.get() {
+            self.add_remote_room();
+        }
+        let birth = Birth {
+            id: self.ids.borrow_mut().next(),
+            wake_id,
+            site,
+            joinable,
+            extra,
+        };
+        let task = TaskRef::new(&mut self.blocks.borrow_mut(), birth, future);
+        scheduler.fill(wake_id, task.task().clone());
+        task
+    }
+
+    #[cold]
+    fn add_remote_room(&self) {
+        let room = self.remote_room.get() * 2;
+        self.remote.grow(room);
+        self.remote_room.set(room);
+    }
+
+    /// Takes a task that has ended from the slab and tells its joiner.
+    #[inline]
+    pub(super) fn end(&self, place: u32, task: &TaskRef) {
+        let gone = self.scheduler.borrow_mut().remove(place);
+        task.settle();
+        drop(gone);
+        if self.phase.get() == Phase::Draining {
+            self.tell_shutdown();
+        }
+    }
+
+    #[cold]
+    fn tell_shutdown(&self) {
+        if let Some(waker) = self.draining.take() {
+            waker.wake();
+        }
+    }
+
+    /// Panics if this process is a fork of the one that made the loop.
+    pub(super) fn refuse_fork(&self) {
+        if self.is_forked() {
+            panic!("{}", Error::Forked);
+        }
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        self.forks != super::fork::count()
+    }
+}

@@ -1,0 +1,214 @@
+//! The event loop.
+//!
+//! Reading order: [`core`] (what a loop consists of), [`turn`] (what it does),
+//! [`sleeper`] (how it waits), [`ending`] (how it stops), [`handle`] and
+//! [`remote_handle`] (how other threads reach it), [`run_queue`], [`stats`].
+
+pub mod builder;
+pub mod core;
+pub mod ending;
+mod fork;
+pub mod handle;
+pub mod remote_handle;
+pub mod run_queue;
+pub mod sleeper;
+pub mod stats;
+pub mod turn;
+
+use std::fmt;
+use std::future::{self, Future};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::context::{self, Entered};
+use crate::error::Error;
+use crate::task::cell::Extra;
+use crate::task::{JoinHandle, TaskInfo};
+use builder::Options;
+
+pub use self::core::Core;
+pub use builder::Builder;
+pub use ending::ShutdownReport;
+pub use handle::Handle;
+pub use remote_handle::RemoteHandle;
+pub use stats::Stats;
+
+/// Runs a future on a loop that is made for it, and returns its output.
+///
+/// When the future is ready, the tasks that it spawned and that haven't ended are
+/// dropped; await their handles to let them end. To keep a loop over several
+/// calls, or to configure one, make an [`EventLoop`].
+///
+/// Starting and ending the loop costs less than a microsecond.
+///
+/// # Panics
+/// If the future does; if a loop runs on this thread already (loops don't nest);
+/// if 65,535 loops are alive.
+///
+/// ```
+/// assert_eq!(threeply_runtime::block_on(async { 6 * 7 }), 42);
+/// ```
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    refuse_nesting("`block_on`");
+    match EventLoop::new() {
+        Ok(event_loop) => event_loop.block_on(future),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[track_caller]
+fn refuse_nesting(what: &str) {
+    context::forbid_blocking(
+        what,
+        "`.await` in async code, `spawn` for something that should run by itself, or a thread of \
+         its own (`unblock`) for code that must block",
+    );
+}
+
+/// What the loop that runs on this thread has done so far; `None` outside of one.
+#[must_use]
+pub fn stats() -> Option<Stats> {
+    context::try_with(Core::stats)
+}
+
+/// A single-threaded event loop.
+///
+/// Tasks run only while a `block_on` of the loop is running; in between they
+/// stand still. The loop belongs to the thread on which it was made.
+///
+/// # Dropping it
+/// Everything is dropped on this thread, with the loop entered, so that
+/// destructors may wake, spawn and stop timers: first the calls from other
+/// threads that weren't made yet, then the tasks, oldest first, then tasks that
+/// destructors have spawned. Their joiners get a cancelled error. A destructor
+/// that panics is [reported](crate::task::set_unhandled_panic_hook) and stops
+/// nothing. Last go timers and descriptors.
+pub struct EventLoop {
+    core: Rc<Core>,
+}
+
+impl EventLoop {
+    /// A loop with the default settings. Makes no system call: what the loop
+    /// needs to sleep is made when it first sleeps.
+    ///
+    /// # Errors
+    /// [`Error::TooManyLoops`].
+    pub fn new() -> Result<EventLoop, Error> {
+        Self::with_options(Options::default())
+    }
+
+    /// To set a name, budgets, virtual time, a seed.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    fn with_options(options: Options) -> Result<EventLoop, Error> {
+        Ok(EventLoop {
+            core: Core::new(options)?,
+        })
+    }
+
+    /// Runs the loop until `future` is ready, and returns its output. Tasks that
+    /// haven't ended by then stand still until the next call.
+    ///
+    /// The future may borrow from outside; it is a task like others, and runs
+    /// when it is woken.
+    ///
+    /// # Panics
+    /// If the future does; if a loop runs on this thread already; if the process
+    /// is a fork of the one that made the loop; if the system refuses an epoll
+    /// instance, an eventfd or a timerfd when the loop has to sleep.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        refuse_nesting("`EventLoop::block_on`");
+        self.core.refuse_fork();
+        let entered = Entered::enter(&self.core);
+        let core = entered.core();
+        // The main future is a task without a future: it has a place, so that it
+        // can be woken, and a name, but its future stays on this stack.
+        let name = core.options.name.clone().unwrap_or("main".into());
+        let extra = Box::new(Extra {
+            name: Some(name),
+            ..Extra::default()
+        });
+        let nothing = future::pending::<()>();
+        let main = core.add(nothing, Some(extra), Location::caller(), false);
+        let main = main.task().clone();
+        core.wake_local(main.wake_id());
+        let began = Instant::now();
+        let future = pin!(future);
+        let result = catch_unwind(AssertUnwindSafe(|| core.run(future, &main)));
+        stats::add(
+            &core.counters.run_ns,
+            crate::time::clock::saturating_ns(began.elapsed()),
+        );
+        core.leave_main(main);
+        drop(entered);
+        result.unwrap_or_else(|panic| {
+            if let Some(seed) = self.core.options.seed {
+                eprintln!("threeply: this run's seed was {seed}; THREEPLY_SEED={seed} repeats it");
+            }
+            resume_unwind(panic)
+        })
+    }
+
+    /// Starts a task, which runs when the loop does. The future need not be
+    /// `Send`.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let site = Location::caller();
+        self.core.spawn(future, None, site)
+    }
+
+    /// A handle of the loop for other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.core.handle()
+    }
+
+    /// Runs the loop until all tasks have ended, but not longer than `limit`
+    /// (by the loop's clock), and drops it. The report names the tasks that
+    /// hadn't ended, and were cancelled.
+    ///
+    /// Other threads can spawn through handles no more from the beginning on; a
+    /// task that should end early has to be told by other means, a
+    /// [`CancellationToken`](crate::cancel::CancellationToken) for example.
+    ///
+    /// # Panics
+    /// As [`block_on`](Self::block_on), if a loop runs on this thread.
+    #[track_caller]
+    pub fn shutdown(self, limit: Duration) -> ShutdownReport {
+        self.end_gracefully(limit)
+    }
+
+    /// What the loop has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// All tasks that haven't ended, oldest first. O(n log n).
+    #[must_use]
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.core.tasks()
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("id", &self.core.loop_id())
+            .field("name", &self.core.options.name)
+            .field("tasks", &self.core.scheduler.borrow().alive())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The tasks that want to be polled, by number, first come, first served.
+//!
+//! A ring in one allocation, of a power of two so that going round is a mask.
+//! Woken tasks always go to the back, also those that wake themselves: putting
+//! them in front starves the rest.
+
+use crate::limits::RUN_QUEUE_KEEP;
+
+const FIRST_CAPACITY: usize = 64;
+
+/// See the [module](self).
+#[derive(Default)]
+pub struct RunQueue {
+    ring: Box<[u32]>,
+    /// Counts what was popped; counters run free and are masked on use.
+    head: usize,
+    /// Counts what was pushed.
+    tail: usize,
+}
+
+impl RunQueue {
+    /// An empty queue, which allocates nothing.
+    #[must_use]
+    pub fn new() -> RunQueue {
+        RunQueue::default()
+    }
+
+    /// Numbers in the queue.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Whether there are none.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    #[inline]
+    fn place(&self, counter: usize) -> usize {
+        counter & self.ring.len().wrapping_sub(1)
+    }
+
+    /// Appends a number. O(1), amortized.
+    #[inline]
+    pub fn push(&mut self, number: u32) {
+        if self.len() == self.ring.len() {
+            self.grow();
+        }
+        let place = self.place(self.tail);
+        self.ring[place] = number;
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Takes the oldest number. O(1).
+    #[inline]
+    pub fn pop(&mut self) -> Option<u32> {
+        if self.is_empty() {
+            return None;
+        }
+        let number = self.ring[self.place(self.head)];
+        self.head = self.head.wrapping_add(1);
+        Some(number)
+    }
+
+    /// Brings the number that stands `index` places behind the oldest to the
+    /// front, in exchange for it. O(1).
+    pub fn bring_to_front(&mut self, index: usize) {
+        debug_assert!(index < self.len());
+        let (front, other) = (
+            self.place(self.head),
+            self.place(self.head.wrapping_add(index)),
+        );
+        self.ring.swap(front, other);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let len = self.len();
+        let mut ring = vec![0; (len * 2).max(FIRST_CAPACITY)].into_boxed_slice();
+        for (index, place) in ring.iter_mut().take(len).enumerate() {
+            *place = self.ring[self.place(self.head.wrapping_add(index))];
+        }
+        self.ring = ring;
+        self.head = 0;
+        self.tail = len;
+    }
+
+    /// Gives memory back after a flood; called when the loop is about to sleep.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.is_empty() && self.ring.len() > RUN_QUEUE_KEEP {
+            *self = RunQueue::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn behaves_as_a_deque_also_across_growth() {
+        let mut queue = RunQueue::new();
+        let mut model = VecDeque::new();
+        let mut random = 1_u64;
+        for step in 0..20_000_u32 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            // More pushes than pops in the first half, fewer in the second.
+            let limit = if step < 10_000 { 10 } else { 6 };
+            if (random >> 33) % 16 < limit {
+                queue.push(step);
+                model.push_back(step);
+            } else {
+                assert_eq!(queue.pop(), model.pop_front());
+            }
+            if !model.is_empty() && step % 7 == 0 {
+                let index = step as usize % model.len();
+                queue.bring_to_front(index);
+                model.swap(0, index);
+            }
+            assert_eq!(queue.len(), model.len());
+        }
+    }
+
+    #[test]
+    fn a_flood_leaves_no_memory_behind() {
+        let mut queue = RunQueue::new();
+        for number in 0..RUN_QUEUE_KEEP as u32 + 1 {
+            queue.push(number);
+        }
+        while queue.pop().is_some() {}
+        queue.trim();
+        assert!(queue.ring.is_empty());
+        queue.push(7);
+        assert_eq!(queue.pop(), Some(7));
+    }
+}

@@ -1,0 +1,152 @@
+//! How a loop sleeps, and what wakes it: descriptors, the next deadline, and
+//! other threads.
+//!
+//! All three are descriptors in one epoll instance: sockets by the reactor, the
+//! deadline as a timerfd (epoll's own timeout counts whole milliseconds), other
+//! threads by the bell of the [remote side](crate::remote), an eventfd. Nothing
+//! is made before the first sleep that needs it.
+//!
+//! The timerfd and the bell are watched edge-triggered and never read: arming
+//! the one, and writing to the other, makes a new edge whatever they hold.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::Events;
+
+use super::core::Core;
+use super::stats::add;
+use crate::error::Error;
+use crate::limits::EVENTS_AT_ONCE;
+use crate::reactor::Own;
+use crate::sys::timerfd::TimerFd;
+
+/// What a loop needs to sleep.
+#[derive(Default)]
+pub(super) struct Sleeper {
+    events: Option<Events>,
+    timer: Option<TimerFd>,
+    /// For when the timer is armed, by the loop's clock; `None` if it isn't, or
+    /// has expired.
+    armed_for: Option<u64>,
+}
+
+/// Fails only where the system refuses epoll, a timerfd or an eventfd, and a loop
+/// can't go on without.
+fn or_panic<T>(what: &'static str, result: io::Result<T>) -> T {
+    result.unwrap_or_else(|source| panic!("{}", Error::Os { what, source }))
+}
+
+impl Core {
+    /// Takes in what epoll has, without waiting: what a busy loop does.
+    pub(super) fn poll_io(&self) {
+        if let Some(reactor) = self.reactor_if_used()
+            && reactor.is_watching()
+        {
+            self.wait_for_io(Some(Duration::ZERO));
+        }
+    }
+
+    fn wait_for_io(&self, timeout: Option<Duration>) {
+        // Out of its cell while wakers run.
+        let events = self.sleeper.borrow_mut().events.take();
+        let mut events = events.unwrap_or_else(|| Events::with_capacity(EVENTS_AT_ONCE));
+        or_panic(
+            "wait for events (epoll)",
+            self.reactor().poll(&mut events, timeout),
+        );
+        self.sleeper.borrow_mut().events = Some(events);
+    }
+
+    /// Sleeps until a descriptor is ready, the next deadline is reached, or
+    /// another thread has something. Returns at once if that is so already.
+    pub(super) fn sleep(&self) {
+        self.refuse_fork();
+        let timers = self.timers_if_used();
+        let deadline = timers.and_then(|timers| timers.driver().borrow_mut().next_deadline());
+        if self.options.virtual_time
+            && let (Some(timers), Some(deadline)) = (timers, deadline)
+        {
+            self.poll_io();
+            if self.scheduler.borrow().queue.is_empty() && !self.remote.is_notified() {
+                timers.clock().advance_to(deadline);
+            }
+            return;
+        }
+        if !self.options.spin.is_zero() && self.spin(deadline) {
+            return;
+        }
+        or_panic("make or watch an eventfd", self.hang_the_bell());
+        if let (Some(timers), Some(deadline)) = (timers, deadline) {
+            let now = timers.now_ns();
+            if deadline <= now {
+                return self.poll_io();
+            }
+            or_panic("arm a timer", self.arm(now, deadline));
+        }
+        self.scheduler.borrow_mut().queue.trim();
+        // From here on, other threads ring.
+        if !self.remote.begin_sleep() {
+            return;
+        }
+        add(&self.counters.parks, 1);
+        let began = std::time::Instant::now();
+        self.wait_for_io(None);
+        let slept = crate::time::clock::saturating_ns(began.elapsed());
+        add(&self.counters.idle_ns, slept);
+        self.remote.end_sleep();
+    }
+
+    fn hang_the_bell(&self) -> io::Result<()> {
+        self.remote.with_bell(|bell, new| {
+            if new {
+                self.reactor().watch_own(bell.as_raw_fd(), Own::Bell)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the timerfd expire at `deadline`, or earlier.
+    ///
+    /// A timer that is armed for an earlier moment is left alone: it costs one
+    /// wake too many, once, where re-arming would cost a system call each time
+    /// that a timeout is cancelled and a later one begun, as servers do at every
+    /// request.
+    fn arm(&self, now: u64, deadline: u64) -> io::Result<()> {
+        let mut sleeper = self.sleeper.borrow_mut();
+        if sleeper
+            .armed_for
+            .is_some_and(|armed| armed > now && armed <= deadline)
+        {
+            return Ok(());
+        }
+        if sleeper.timer.is_none() {
+            let timer = TimerFd::new()?;
+            self.reactor().watch_own(timer.as_raw_fd(), Own::Timer)?;
+            sleeper.timer = Some(timer);
+        }
+        sleeper.armed_for = Some(deadline);
+        let timer = sleeper.timer.as_ref().expect("made above");
+        timer.arm(Duration::from_nanos(deadline - now))
+    }
+
+    /// Looks for wakes for a while. Returns whether there are any, or the
+    /// deadline has come.
+    #[cold]
+    fn spin(&self, deadline: Option<u64>) -> bool {
+        let began = std::time::Instant::now();
+        while began.elapsed() < self.options.spin {
+            for _ in 0..8 {
+                if self.remote.is_notified() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if deadline.is_some_and(|deadline| deadline <= self.now_ns()) {
+                return true;
+            }
+        }
+        false
+    }
+}

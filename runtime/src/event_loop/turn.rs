@@ -1,0 +1,228 @@
+//! The loop: what `block_on` does until its future is ready.
+//!
+//! *Read after* [`super::core`]; *next* [`super::sleeper`].
+//!
+//! ```text
+//!   ┌─▶ 1 run      poll ready tasks, oldest first, at most a turn's budget
+//!   │   2 timers   wake the tasks whose deadlines have come
+//!   │   3 sleep    if nothing is ready: until a descriptor is, a deadline comes,
+//!   │              or another thread rings; else only ask epoll what there is
+//!   │   4 dispatch wake the tasks whose descriptors are ready
+//!   │   5 collect  wake the tasks that other threads have woken
+//!   └── 6 mail     make the calls that other threads have left, a budget of them
+//! ```
+//! Steps 2 to 6 only *wake*, that is, put tasks into the run queue; tasks run in
+//! step 1 alone. So no step can starve another: each does a bounded amount of
+//! work, or one pass over what is there, and the next turn begins.
+//!
+//! A turn's budget is a number of polls, which bounds the time between two looks
+//! at timers and I/O only if polls are short. Where they are not, the loop
+//! measures a whole turn and reckons with fewer polls ([`Core::adapt`]).
+//!
+//! Rejected: a look at epoll after every poll (100 to 200 ns each, more than the
+//! poll), a turn that ends with the tasks that were ready at its beginning (with
+//! one task that yields, that is the same), and the clock for each poll (25 ns;
+//! a yield takes 7).
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::core::{Core, NOBODY};
+use super::stats::add;
+use crate::limits::{MAIL_BUDGET, TURN_TARGET_NS};
+use crate::task::cell::TaskRef;
+use crate::task::hook::contain;
+use crate::task::slab::MAILBOX;
+use crate::task::waker::waker;
+
+impl Core {
+    /// Runs the loop until `main`, whose place is that of `main_task`, is ready.
+    pub(super) fn run<F: Future>(&self, mut main: Pin<&mut F>, main_task: &TaskRef) -> F::Output {
+        self.run_until(
+            |core| {
+                core.begin_poll(main_task.wake_id().slot());
+                let waker = waker(main_task.wake_id());
+                let polled = main.as_mut().poll(&mut Context::from_waker(&waker));
+                core.current.set(NOBODY);
+                match polled {
+                    Poll::Ready(output) => Some(output),
+                    Poll::Pending => None,
+                }
+            },
+            main_task,
+        )
+    }
+
+    fn run_until<T>(
+        &self,
+        mut poll_main: impl FnMut(&Core) -> Option<T>,
+        main_task: &TaskRef,
+    ) -> T {
+        let main_place = main_task.wake_id().slot();
+        // When the last turn ended, if it used up its budget.
+        let mut full_since: Option<Instant> = None;
+        loop {
+            // Step 1.
+            let budget = self.turn_budget.get();
+            let mut left = budget;
+            while left > 0
+                && let Some((place, task)) = self.next()
+            {
+                left -= 1;
+                if place != main_place {
+                    self.poll_task(place, task);
+                } else if let Some(output) = poll_main(self) {
+                    return output;
+                }
+            }
+            add(&self.counters.turns, 1);
+            full_since = (left == 0).then(|| self.adapt(budget, full_since));
+            self.look_around();
+        }
+    }
+
+    #[inline]
+    fn next(&self) -> Option<(u32, TaskRef)> {
+        if self.options.seed.is_some() {
+            self.shuffle();
+        }
+        self.scheduler.borrow_mut().pop()
+    }
+
+    #[cold]
+    fn shuffle(&self) {
+        let ready = self.scheduler.borrow().queue.len() as u64;
+        if ready > 1 {
+            let index = (self.random() % ready) as usize;
+            self.scheduler.borrow_mut().queue.bring_to_front(index);
+        }
+    }
+
+    #[inline]
+    fn begin_poll(&self, place: u32) {
+        self.current.set(place);
+        self.refill_budget();
+        add(&self.counters.polls, 1);
+    }
+
+    #[inline]
+    fn poll_task(&self, place: u32, task: TaskRef) {
+        if self.options.time_polls {
+            return self.poll_task_timed(place, task);
+        }
+        self.poll_task_plain(place, task);
+    }
+
+    #[cold]
+    fn poll_task_timed(&self, place: u32, task: TaskRef) {
+        let began = Instant::now();
+        self.poll_task_plain(place, task);
+        let took = crate::time::clock::saturating_ns(began.elapsed());
+        let longest = &self.counters.longest_poll_ns;
+        longest.set(longest.get().max(took));
+    }
+
+    #[inline]
+    fn poll_task_plain(&self, place: u32, task: TaskRef) {
+        self.begin_poll(place);
+        let ended = if task.is_aborted() {
+            task.cancel();
+            true
+        } else {
+            let waker = waker(task.wake_id());
+            task.poll(&mut Context::from_waker(&waker))
+        };
+        if ended {
+            self.end(place, &task);
+        }
+        self.current.set(NOBODY);
+    }
+
+    /// After a turn that used up its budget: if the turn before did so too, fits
+    /// the budget to the time that this one took, so that a turn of slow polls is
+    /// not much longer than [`TURN_TARGET_NS`]. Returns what time it is.
+    fn adapt(&self, budget: u32, full_since: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        let Some(began) = full_since else { return now };
+        let took = crate::time::clock::saturating_ns(now - began);
+        if took > 2 * TURN_TARGET_NS {
+            self.turn_budget.set((budget / 2).max(1));
+        } else if took < TURN_TARGET_NS {
+            self.turn_budget
+                .set((budget * 2).min(self.options.turn_budget));
+        }
+        now
+    }
+
+    fn look_around(&self) {
+        self.fire_timers(); // Step 2.
+        if self.scheduler.borrow().queue.is_empty()
+            && self.mail.borrow().is_empty()
+            && !self.remote.is_notified()
+        {
+            self.sleep(); // Steps 3 and 4.
+            self.fire_timers();
+        } else {
+            self.poll_io(); // Step 4.
+        }
+        self.collect(); // Step 5.
+        self.answer_mail(); // Step 6.
+    }
+
+    fn fire_timers(&self) {
+        let Some(timers) = self.timers_if_used() else {
+            return;
+        };
+        if timers.driver().borrow().is_empty() {
+            return;
+        }
+        let mut fired = self.fired.take();
+        let now = timers.now_ns();
+        timers.driver().borrow_mut().expire(now, &mut fired);
+        for waker in fired.drain(..) {
+            contain(|| waker.wake());
+        }
+        self.fired.set(fired);
+    }
+
+    /// Wakes whom other threads have woken.
+    pub(super) fn collect(&self) {
+        if !self.remote.is_notified() {
+            return;
+        }
+        let mut scheduler = self.scheduler.borrow_mut();
+        let mut mail = false;
+        let places = scheduler.places().max(1);
+        self.remote.collect(places, |place| {
+            if place == MAILBOX {
+                mail = true;
+            } else {
+                scheduler.wake_place(place);
+            }
+        });
+        drop(scheduler);
+        if mail {
+            let mut calls = Vec::new();
+            self.remote.take_calls(&mut calls);
+            self.mail.borrow_mut().extend(calls);
+        }
+    }
+
+    fn answer_mail(&self) {
+        for _ in 0..MAIL_BUDGET {
+            let Some(call) = self.mail.borrow_mut().pop_front() else {
+                return;
+            };
+            contain(|| call.make(self));
+        }
+    }
+
+    /// What is left to be dropped when the loop ends, besides its tasks.
+    pub(super) fn take_mail(&self) -> impl Iterator<Item = super::handle::Call> {
+        let queued = mem::take(&mut *self.mail.borrow_mut());
+        queued.into_iter().chain(self.remote.close())
+    }
+}

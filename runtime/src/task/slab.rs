@@ -1,0 +1,222 @@
+//! Where a loop keeps its tasks: places with numbers, so that a wake can name a
+//! task by a number.
+//!
+//! *Read after* [`super::cell`]; *next* [`super::super::event_loop::core`].
+//! Together with the run queue it forms what a wake touches, [`Scheduler`].
+//!
+//! The life of a place:
+//! ```text
+//!          1 reserve + fill                 2 remove
+//!   Free ───────────────────▶ Taken ◀──────────────────▶ …
+//!    ▲                          │ not queued ──▶ Free
+//!    │                          │ queued ──────▶ Ghost
+//!    └──────── 3 pop ───────────┴─────────────────┘
+//! ```
+//! A task may end in the very poll in which it was woken, or be cancelled while
+//! it is queued. Its number is then still in the run queue, and if the place
+//! were given away at once, its next owner would be run for a wake that wasn't
+//! its own, or be queued twice. So the place remains a *ghost* until the queue
+//! has let go of the number.
+//!
+//! The generation of a place counts its owners. A wake that names another
+//! generation is for a task that is gone, and does nothing.
+
+use super::cell::TaskRef;
+use super::id::{GENERATION_BITS, WakeId};
+use crate::event_loop::run_queue::RunQueue;
+use crate::limits::MAX_TASKS;
+
+/// The place whose "wakes" mean that another thread left a call in the loop's
+/// mailbox.
+pub const MAILBOX: u32 = 0;
+
+const NONE: u32 = u32::MAX;
+const QUEUED: u32 = 1 << 31;
+const GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+
+struct Slot {
+    task: Option<TaskRef>,
+    /// The generation, and the bit QUEUED.
+    word: u32,
+    next_free: u32,
+}
+
+impl Slot {
+    #[inline]
+    fn is_queued(&self) -> bool {
+        self.word & QUEUED != 0
+    }
+
+    #[inline]
+    fn generation(&self) -> u32 {
+        self.word & GENERATION
+    }
+}
+
+/// A loop's tasks, and the queue of those that want to be polled.
+pub(crate) struct Scheduler {
+    slots: Vec<Slot>,
+    free: u32,
+    alive: usize,
+    loop_id: u16,
+    pub(crate) queue: RunQueue,
+    pub(crate) wakes_local: u64,
+    pub(crate) wakes_remote: u64,
+    pub(crate) wakes_spurious: u64,
+}
+
+impl Scheduler {
+    pub(crate) fn new(loop_id: u16) -> Scheduler {
+        Scheduler {
+            slots: Vec::new(),
+            free: NONE,
+            alive: 0,
+            loop_id,
+            queue: RunQueue::new(),
+            wakes_local: 0,
+            wakes_remote: 0,
+            wakes_spurious: 0,
+        }
+    }
+
+    /// Tasks that haven't ended.
+    pub(crate) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Places, free ones included.
+    #[inline]
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// A place for the next task, to be given to [`fill`](Self::fill) at once.
+    ///
+    /// # Panics
+    /// If there are [`MAX_TASKS`] already.
+    #[inline]
+    pub(crate) fn reserve(&mut self) -> WakeId {
+        if self.free == NONE {
+            self.add_place();
+        }
+        let slot = self.free;
+        WakeId::new(self.loop_id, self.slots[slot as usize].generation(), slot)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_place(&mut self) {
+        if self.slots.is_empty() {
+            self.slots.push(Slot {
+                task: None,
+                word: 0,
+                next_free: NONE,
+            });
+        }
+        let slot = self.slots.len();
+        assert!(
+            slot <= MAX_TASKS,
+            "{MAX_TASKS} tasks are alive on this event loop, which is all there can be: wait for \
+             some to end before spawning more, or use several loops"
+        );
+        self.slots.push(Slot {
+            task: None,
+            word: 0,
+            next_free: self.free,
+        });
+        self.free = slot as u32;
+    }
+
+    /// Transition 1.
+    #[inline]
+    pub(crate) fn fill(&mut self, id: WakeId, task: TaskRef) {
+        let slot = &mut self.slots[id.slot() as usize];
+        debug_assert!(slot.task.is_none() && !slot.is_queued() && self.free == id.slot());
+        self.free = slot.next_free;
+        slot.task = Some(task);
+        self.alive += 1;
+    }
+
+    /// Transition 2: the task has ended. The caller drops it when the scheduler
+    /// is no longer borrowed.
+    #[inline]
+    pub(crate) fn remove(&mut self, number: u32) -> Option<TaskRef> {
+        let slot = self.slots.get_mut(number as usize)?;
+        let task = slot.task.take()?;
+        let generation = (slot.generation() + 1) & GENERATION;
+        slot.word = slot.word & QUEUED | generation;
+        self.alive -= 1;
+        if !slot.is_queued() {
+            slot.next_free = self.free;
+            self.free = number;
+        }
+        Some(task)
+    }
+
+    /// Queues a task that was just filled in.
+    #[inline]
+    pub(crate) fn wake_new(&mut self, id: WakeId) {
+        self.slots[id.slot() as usize].word |= QUEUED;
+        self.queue.push(id.slot());
+    }
+
+    /// Queues the task that `id` names, once.
+    #[inline]
+    pub(crate) fn wake(&mut self, id: WakeId) {
+        self.wakes_local += 1;
+        match self.slots.get_mut(id.slot() as usize) {
+            // A ghost and a free place have a generation that no waker of a
+            // living task names, but one may come round after 2^24 owners.
+            Some(slot) if slot.generation() == id.generation() && slot.task.is_some() => {
+                if slot.word & QUEUED == 0 {
+                    slot.word |= QUEUED;
+                    self.queue.push(id.slot());
+                }
+            }
+            _ => self.wakes_spurious += 1,
+        }
+    }
+
+    /// As [`wake`](Self::wake), for a wake that came from elsewhere and lost its
+    /// generation on the way.
+    pub(crate) fn wake_place(&mut self, number: u32) {
+        self.wakes_remote += 1;
+        match self.slots.get_mut(number as usize) {
+            Some(slot) if slot.task.is_some() => {
+                if !slot.is_queued() {
+                    slot.word |= QUEUED;
+                    self.queue.push(number);
+                }
+            }
+            _ => self.wakes_spurious += 1,
+        }
+    }
+
+    /// The next task to be polled. Transition 3 for ghosts.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<(u32, TaskRef)> {
+        loop {
+            let number = self.queue.pop()?;
+            let slot = &mut self.slots[number as usize];
+            slot.word &= !QUEUED;
+            if let Some(task) = &slot.task {
+                return Some((number, task.clone()));
+            }
+            slot.next_free = self.free;
+            self.free = number;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, number: u32) -> Option<&TaskRef> {
+        self.slots.get(number as usize)?.task.as_ref()
+    }
+
+    /// All tasks, with their places and whether they are queued.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (u32, &TaskRef, bool)> {
+        (0..).zip(&self.slots).filter_map(|(number, slot)| {
+            let task = slot.task.as_ref()?;
+            Some((number, task, slot.is_queued()))
+        })
+    }
+}
