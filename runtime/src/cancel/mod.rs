@@ -8,7 +8,7 @@
 //! | the clock | [`timeout`](crate::time::timeout()) |
 //! | the code around it, later, elsewhere on the loop | a [`CancelScope`] |
 //! | anybody, on any thread, for many tasks at once | a [`CancellationToken`] |
-//! | a sibling that failed | a [`TaskGroup`](crate::group::TaskGroup) |
+//! | a sibling that failed | a `TaskGroup` |
 //!
 //! and [`shield`] protects what has to be finished once it is begun.
 //!
@@ -16,37 +16,100 @@
 //! made anew without losing anything: each future of this crate states it.
 
 pub mod places;
+pub mod scope;
+pub mod shield;
 pub mod token;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
 
+pub use scope::{CancelScope, Scoped};
+pub use shield::{Shield, shield};
 pub use token::{CancellationToken, DropGuard, WaitForCancellation};
 
-/// The work was cancelled before it finished, for a reason.
+/// The work was cancelled before it finished: why, and by which scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancelled {
-    reason: Cow<'static, str>,
+    cause: Cause,
+    scope: Option<ScopeLabel>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Requested(Cow<'static, str>),
+    Deadline,
+}
+
+/// What a scope is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ScopeLabel {
+    name: &'static str,
+    made_at: &'static Location<'static>,
 }
 
 impl Cancelled {
-    pub(crate) fn new(reason: Cow<'static, str>) -> Self {
-        Cancelled { reason }
+    fn new(cause: Cause) -> Self {
+        Cancelled { cause, scope: None }
+    }
+
+    pub(crate) fn requested(reason: Cow<'static, str>) -> Self {
+        Cancelled::new(Cause::Requested(reason))
+    }
+
+    fn of(mut self, scope: ScopeLabel) -> Self {
+        self.scope = Some(scope);
+        self
     }
 
     /// What the one who cancelled gave as the reason.
     pub fn reason(&self) -> &str {
-        &self.reason
+        match &self.cause {
+            Cause::Requested(reason) => reason,
+            Cause::Deadline => "the deadline has passed",
+        }
+    }
+
+    /// Whether it was the clock.
+    pub fn is_deadline(&self) -> bool {
+        self.cause == Cause::Deadline
+    }
+
+    /// The name of the [`CancelScope`] that was cancelled, if it was one.
+    pub fn scope_name(&self) -> Option<&'static str> {
+        self.scope.map(|scope| scope.name)
+    }
+}
+
+impl fmt::Display for ScopeLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scope '{}' made at {}", self.name, self.made_at)
     }
 }
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cancelled: {}", self.reason)
+        write!(f, "cancelled: {}", self.reason())?;
+        match &self.scope {
+            Some(scope) => write!(f, " ({scope})"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for Cancelled {}
+
+impl From<Cancelled> for std::io::Error {
+    fn from(cancelled: Cancelled) -> Self {
+        std::io::Error::new(
+            match cancelled.cause {
+                Cause::Deadline => std::io::ErrorKind::TimedOut,
+                Cause::Requested(_) => std::io::ErrorKind::Other,
+            },
+            cancelled,
+        )
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -112,7 +112,7 @@ fn run_prefers_the_token_to_a_future_that_is_ready() {
     assert_eq!(poll(pin!(token.run(ready(1))), &wakes), Poll::Ready(Ok(1)));
     assert!(poll(pin!(token.run(pending::<()>())), &wakes).is_pending());
     token.cancel();
-    let cancelled = Cancelled::new("requested".into());
+    let cancelled = Cancelled::requested("requested".into());
     assert_eq!(
         poll(pin!(token.run(ready(1))), &wakes),
         Poll::Ready(Err(cancelled))

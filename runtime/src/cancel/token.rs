@@ -9,7 +9,7 @@
 //!  child  child          never upwards
 //!    │
 //!  grandchild
-//! ```ignore
+//! ```
 //!
 //! A node goes from *live* to *cancelled* once and stays so. Both the waiter that
 //! looks and the canceller that tells do so under the node's lock: a waiter finds
@@ -49,7 +49,7 @@ use crate::sync::after::After;
 /// shutdown.cancel_with("Ctrl-C");
 /// let error = block_on(request.run(std::future::pending::<()>())).unwrap_err();
 /// assert_eq!(error.to_string(), "cancelled: Ctrl-C");
-/// ```ignore
+/// ```
 #[derive(Clone)]
 pub struct CancellationToken {
     node: Arc<Node>,
@@ -198,7 +198,7 @@ impl CancellationToken {
     /// with `?`.
     pub fn check(&self) -> Result<(), Cancelled> {
         self.reason()
-            .map_or(Ok(()), |reason| Err(Cancelled::new(reason)))
+            .map_or(Ok(()), |reason| Err(Cancelled::requested(reason)))
     }
 
     /// Waits until the token is cancelled; gives the reason. Cancel-safe.
@@ -219,7 +219,7 @@ impl CancellationToken {
     pub async fn run<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
         use crate::future::{Either, select_biased};
         match select_biased((self.cancelled(), future)).await {
-            Either::First(reason) => Err(Cancelled::new(reason)),
+            Either::First(reason) => Err(Cancelled::requested(reason)),
             Either::Second(output) => Ok(output),
         }
     }

@@ -24,7 +24,7 @@ use super::children::Children;
 /// **Cancel safety.** `next` is cancel-safe: an output not handed out stays. A
 /// dropped `AsCompleted` drops its futures.
 ///
-/// ```ignore
+/// ```
 /// use threeply_runtime::{block_on, future::as_completed, time::sleep};
 /// use std::time::Duration;
 ///

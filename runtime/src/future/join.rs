@@ -1,6 +1,6 @@
 //! Wait for all: `join_all`, `try_join_all`.
 //!
-//! *Next*: [`super::children`], the engine; [`super::gather`], the same for
+//! *Next*: [`super::children`], the engine; `gather`, the same for
 //! futures that should be tasks of their own.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use super::children::Children;
 /// outputs in the order of the futures.
 ///
 /// The futures take turns inside one task: a panic in one is a panic of that
-/// task, and dropping `JoinAll` drops them all. [`gather`](super::gather()) makes
+/// task, and dropping `JoinAll` drops them all. `gather` makes
 /// each a task instead.
 ///
 /// **Cost.** Up to 32 futures are all polled at each wake. More of them get a
@@ -22,7 +22,7 @@ use super::children::Children;
 ///
 /// **Cancel safety.** None: outputs that are there already are lost with it.
 ///
-/// ```ignore
+/// ```
 /// use threeply_runtime::{block_on, future::join_all};
 ///
 /// let squares = block_on(join_all((1..4).map(|n| async move { n * n })));
@@ -70,11 +70,11 @@ impl<F: Future> Future for JoinAll<F> {
 ///
 /// "First" is the first to be seen; of several that fail in one poll of the task
 /// it is one of them. To learn of every error, use a
-/// [`TaskGroup`](crate::group::TaskGroup).
+/// `TaskGroup`.
 ///
 /// **Cancel safety.** None, as with [`join_all`].
 ///
-/// ```ignore
+/// ```
 /// use threeply_runtime::{block_on, future::try_join_all};
 ///
 /// let parse = |text: &'static str| async move { text.parse::<u8>() };

@@ -5,7 +5,7 @@
 //! A function over tuples and an enum of the outcomes, matched with the
 //! language's own `match`, instead of a macro with a grammar of its own:
 //!
-//! ```ignore
+//! ```
 //! use threeply_runtime::{block_on, time::sleep};
 //! use threeply_runtime::future::{Either, select};
 //! use std::time::Duration;
