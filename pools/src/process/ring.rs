@@ -165,7 +165,7 @@ impl<B: Bytes> Reader<B> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::cell::RefCell;

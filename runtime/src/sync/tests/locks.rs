@@ -1,6 +1,6 @@
 //! Semaphore and mutex.
 
-use super::{Driven, for_both_families, now};
+use super::{Driven, for_both_families, hook_waker, now};
 use crate::sync::family::Family;
 use crate::sync::mutex::Mutex;
 use crate::sync::semaphore::{AcquireError, Semaphore, TryAcquireError};
@@ -136,42 +136,6 @@ struct Hook<W: Fn(), D: Fn()>(W, D);
 impl<W: Fn(), D: Fn()> Drop for Hook<W, D> {
     fn drop(&mut self) {
         (self.1)();
-    }
-}
-
-/// A waker from closures that aren't `Send`; it must stay on this thread.
-mod hook_waker {
-    #![allow(unsafe_code)] // A waker that isn't `Send` can't be made safely.
-
-    use std::rc::Rc;
-    use std::task::{RawWaker, RawWakerVTable, Waker};
-
-    pub(super) trait Woken {
-        fn woken(&self);
-    }
-
-    type Data = Rc<dyn Woken>;
-
-    const VTABLE: RawWakerVTable = RawWakerVTable::new(
-        // All four: `data` is a leaked `Box<Data>`, made by `raw`, freed once in
-        // `wake` or `drop`; the tests use these wakers on one thread only.
-        // SAFETY: see above.
-        |data| raw(unsafe { &*data.cast::<Data>() }.clone()),
-        // SAFETY: see above.
-        |data| unsafe { Box::from_raw(data.cast_mut().cast::<Data>()) }.woken(),
-        // SAFETY: see above.
-        |data| unsafe { &*data.cast::<Data>() }.woken(),
-        // SAFETY: see above.
-        |data| drop(unsafe { Box::from_raw(data.cast_mut().cast::<Data>()) }),
-    );
-
-    fn raw(data: Data) -> RawWaker {
-        RawWaker::new(Box::into_raw(Box::new(data)).cast_const().cast(), &VTABLE)
-    }
-
-    pub(super) fn waker(data: Data) -> Waker {
-        // SAFETY: the vtable keeps the contract but for `Send`; see above.
-        unsafe { Waker::from_raw(raw(data)) }
     }
 }
 

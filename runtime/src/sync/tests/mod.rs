@@ -3,6 +3,7 @@
 
 mod channels;
 mod fan;
+mod hook_waker;
 mod locks;
 mod meeting;
 mod notify;

@@ -1,3 +1,5 @@
+//! Started programs end as expected, inherit what they should and nothing else.
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
