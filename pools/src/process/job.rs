@@ -182,7 +182,7 @@ impl Drop for LargeArguments {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
