@@ -121,10 +121,17 @@ pub fn is_on_a_loop() -> bool {
     HERE.with(|here| !here.core.get().is_null())
 }
 
-/// The id of the loop that runs on this thread, or 0.
+/// Runs `f` with the core of loop `id`, if that loop runs on this thread.
 #[inline]
-pub(crate) fn loop_id() -> u16 {
-    HERE.with(|here| here.loop_id.get())
+pub(crate) fn with_loop<R>(id: u16, f: impl FnOnce(&Core) -> R) -> Option<R> {
+    HERE.with(|here| {
+        if here.loop_id.get() != id {
+            return None;
+        }
+        // SAFETY: the invariant of `Entered`, as in `try_with`. (For the id 0, of
+        // no loop, the pointer is null.)
+        unsafe { here.core.get().as_ref() }.map(f)
+    })
 }
 
 /// Panics with advice if a loop runs on this thread: `what` would block it, and

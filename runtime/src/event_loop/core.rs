@@ -256,7 +256,7 @@ impl Core {
     }
 
     /// Takes a task that has ended from the slab and tells its joiner.
-    #[inline]
+    #[inline(never)]
     pub(super) fn end(&self, place: u32, task: &TaskRef) {
         let gone = self.scheduler.borrow_mut().remove(place);
         task.settle();

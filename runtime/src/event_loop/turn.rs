@@ -33,7 +33,7 @@ use std::time::Instant;
 use super::core::{Core, NOBODY};
 use super::stats::add;
 use crate::limits::{MAIL_BUDGET, TURN_TARGET_NS};
-use crate::task::cell::TaskRef;
+use crate::task::cell::{Borrowed, TaskRef};
 use crate::task::hook::contain;
 use crate::task::slab::MAILBOX;
 use crate::task::waker::waker;
@@ -85,7 +85,7 @@ impl Core {
     }
 
     #[inline]
-    fn next(&self) -> Option<(u32, TaskRef)> {
+    fn next(&self) -> Option<(u32, Borrowed)> {
         if self.options.seed.is_some() {
             self.shuffle();
         }
@@ -109,7 +109,7 @@ impl Core {
     }
 
     #[inline]
-    fn poll_task(&self, place: u32, task: TaskRef) {
+    fn poll_task(&self, place: u32, task: Borrowed) {
         if self.options.time_polls {
             return self.poll_task_timed(place, task);
         }
@@ -117,7 +117,7 @@ impl Core {
     }
 
     #[cold]
-    fn poll_task_timed(&self, place: u32, task: TaskRef) {
+    fn poll_task_timed(&self, place: u32, task: Borrowed) {
         let began = Instant::now();
         self.poll_task_plain(place, task);
         let took = crate::time::clock::saturating_ns(began.elapsed());
@@ -126,16 +126,10 @@ impl Core {
     }
 
     #[inline]
-    fn poll_task_plain(&self, place: u32, task: TaskRef) {
+    fn poll_task_plain(&self, place: u32, task: Borrowed) {
         self.begin_poll(place);
-        let ended = if task.is_aborted() {
-            task.cancel();
-            true
-        } else {
-            let waker = waker(task.wake_id());
-            task.poll(&mut Context::from_waker(&waker))
-        };
-        if ended {
+        let waker = waker(task.wake_id());
+        if task.poll(&mut Context::from_waker(&waker)) {
             self.end(place, &task);
         }
         self.current.set(NOBODY);

@@ -43,6 +43,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
@@ -125,6 +126,27 @@ impl<F: Future> VTableOf<F> {
 
 /// A counted reference to a task of any type.
 pub(crate) struct TaskRef(NonNull<Header>);
+
+/// A reference to a task that isn't counted: what the loop polls by.
+pub(crate) struct Borrowed(ManuallyDrop<TaskRef>);
+
+impl Borrowed {
+    /// # Safety
+    /// Some `TaskRef` to the task exists for as long as this does.
+    #[inline]
+    pub(super) unsafe fn new(task: &TaskRef) -> Borrowed {
+        Borrowed(ManuallyDrop::new(TaskRef(task.0)))
+    }
+}
+
+impl Deref for Borrowed {
+    type Target = TaskRef;
+
+    #[inline]
+    fn deref(&self) -> &TaskRef {
+        &self.0
+    }
+}
 
 /// A counted reference to a task whose output is a `T`.
 ///
@@ -257,11 +279,6 @@ impl TaskRef {
         }
     }
 
-    #[inline]
-    pub(crate) fn is_aborted(&self) -> bool {
-        self.header().aborted.get()
-    }
-
     /// Marks the task as to be cancelled at its next turn. The first reason
     /// counts. Returns whether there is anything to cancel.
     pub(crate) fn mark_aborted(&self, reason: Cow<'static, str>) -> bool {
@@ -281,12 +298,14 @@ impl TaskRef {
         JoinError::cancelled(self.who(), reason.unwrap_or_else(|| "aborted".into()))
     }
 
-    /// Transition 1, and 2 if that ends the task. Returns whether it has ended;
-    /// the joiner is not told yet ([`settle`](Self::settle)).
+    /// Transition 1, and 2 if that ends the task; transition 4 if it was aborted.
+    /// Returns whether it has ended; the joiner is not told yet
+    /// ([`settle`](Self::settle)).
     #[inline]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> bool {
         let header = self.header();
-        if header.stage.get() != Stage::Waiting {
+        if header.stage.get() != Stage::Waiting || header.aborted.get() {
+            self.cancel();
             return true;
         }
         header.stage.set(Stage::Running);
@@ -476,7 +495,7 @@ unsafe fn cancel<F: Future>(task: NonNull<Header>, error: JoinError) {
 ///
 /// # Safety
 /// As [`poll`].
-#[inline]
+#[inline(never)] // Few polls come here, and it would burden the frame of all.
 unsafe fn finish<F: Future>(task: NonNull<Header>, result: Result<F::Output, Failure>) {
     // SAFETY: passed on.
     let payload = unsafe { payload::<F>(task) };

@@ -18,10 +18,18 @@
 //! its own, or be queued twice. So the place remains a *ghost* until the queue
 //! has let go of the number.
 //!
+//! While a task is polled, the loop refers to it without counting. Invariant
+//! **S1**: a task that [`pop`](Scheduler::pop) has handed out stays in its place
+//! until its poll is over; for places are emptied by `Core::end` only, at the end
+//! of that poll, and by the ends of `block_on` and of the loop, when nothing is
+//! polled.
+//!
 //! The generation of a place counts its owners. A wake that names another
 //! generation is for a task that is gone, and does nothing.
 
-use super::cell::TaskRef;
+#![allow(unsafe_code)] // One reference that isn't counted, by invariant S1.
+
+use super::cell::{Borrowed, TaskRef};
 use super::id::{GENERATION_BITS, WakeId};
 use crate::event_loop::run_queue::RunQueue;
 use crate::limits::MAX_TASKS;
@@ -32,11 +40,13 @@ pub const MAILBOX: u32 = 0;
 
 const NONE: u32 = u32::MAX;
 const QUEUED: u32 = 1 << 31;
+const EMPTY: u32 = 1 << 30;
 const GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 
 struct Slot {
     task: Option<TaskRef>,
-    /// The generation, and the bit QUEUED.
+    /// The generation and the bits QUEUED and EMPTY, so that one comparison with a
+    /// waker's generation says: the right task is here, and not queued yet.
     word: u32,
     next_free: u32,
 }
@@ -109,7 +119,7 @@ impl Scheduler {
         if self.slots.is_empty() {
             self.slots.push(Slot {
                 task: None,
-                word: 0,
+                word: EMPTY,
                 next_free: NONE,
             });
         }
@@ -121,7 +131,7 @@ impl Scheduler {
         );
         self.slots.push(Slot {
             task: None,
-            word: 0,
+            word: EMPTY,
             next_free: self.free,
         });
         self.free = slot as u32;
@@ -134,6 +144,7 @@ impl Scheduler {
         debug_assert!(slot.task.is_none() && !slot.is_queued() && self.free == id.slot());
         self.free = slot.next_free;
         slot.task = Some(task);
+        slot.word &= !EMPTY;
         self.alive += 1;
     }
 
@@ -144,7 +155,7 @@ impl Scheduler {
         let slot = self.slots.get_mut(number as usize)?;
         let task = slot.task.take()?;
         let generation = (slot.generation() + 1) & GENERATION;
-        slot.word = slot.word & QUEUED | generation;
+        slot.word = slot.word & QUEUED | EMPTY | generation;
         self.alive -= 1;
         if !slot.is_queued() {
             slot.next_free = self.free;
@@ -164,16 +175,22 @@ impl Scheduler {
     #[inline]
     pub(crate) fn wake(&mut self, id: WakeId) {
         self.wakes_local += 1;
-        match self.slots.get_mut(id.slot() as usize) {
-            // A ghost and a free place have a generation that no waker of a
-            // living task names, but one may come round after 2^24 owners.
-            Some(slot) if slot.generation() == id.generation() && slot.task.is_some() => {
-                if slot.word & QUEUED == 0 {
-                    slot.word |= QUEUED;
-                    self.queue.push(id.slot());
-                }
-            }
-            _ => self.wakes_spurious += 1,
+        if let Some(slot) = self.slots.get_mut(id.slot() as usize)
+            && slot.word == id.generation()
+        {
+            slot.word |= QUEUED;
+            self.queue.push(id.slot());
+        } else {
+            self.wake_in_vain(id);
+        }
+    }
+
+    /// The task is queued already, or gone.
+    #[cold]
+    fn wake_in_vain(&mut self, id: WakeId) {
+        let slot = self.slots.get(id.slot() as usize);
+        if slot.is_none_or(|slot| slot.word & !QUEUED != id.generation()) {
+            self.wakes_spurious += 1;
         }
     }
 
@@ -194,13 +211,14 @@ impl Scheduler {
 
     /// The next task to be polled. Transition 3 for ghosts.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(u32, TaskRef)> {
+    pub(crate) fn pop(&mut self) -> Option<(u32, Borrowed)> {
         loop {
             let number = self.queue.pop()?;
             let slot = &mut self.slots[number as usize];
             slot.word &= !QUEUED;
             if let Some(task) = &slot.task {
-                return Some((number, task.clone()));
+                // SAFETY: S1; the caller uses it for this poll only.
+                return Some((number, unsafe { Borrowed::new(task) }));
             }
             slot.next_free = self.free;
             self.free = number;

@@ -17,6 +17,7 @@
 
 #![allow(unsafe_code)] // A `RawWaker`'s contract, met by functions without state.
 
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -31,12 +32,13 @@ fn raw(id: WakeId) -> RawWaker {
     RawWaker::new(ptr::without_provenance(id.0 as usize), &VTABLE)
 }
 
-/// The waker of `id`.
+/// The waker of `id`. It owns nothing, so it needn't be dropped, which would be a
+/// call through the vtable.
 #[inline]
-pub(crate) fn waker(id: WakeId) -> Waker {
+pub(crate) fn waker(id: WakeId) -> ManuallyDrop<Waker> {
     // SAFETY: the functions of VTABLE treat the data as a number, own nothing,
     // and may be called on any thread.
-    unsafe { Waker::from_raw(raw(id)) }
+    ManuallyDrop::new(unsafe { Waker::from_raw(raw(id)) })
 }
 
 fn clone(data: *const ()) -> RawWaker {
@@ -52,14 +54,13 @@ fn drop(_: *const ()) {}
 /// Wakes the task that `id` names, from any thread; in vain if it is gone.
 #[inline]
 pub(crate) fn wake_id(id: WakeId) {
-    if context::loop_id() == id.loop_id() {
-        context::try_with(|core| core.wake_local(id));
-    } else {
-        wake_elsewhere(id);
+    match context::with_loop(id.loop_id(), |core| core.wake_local(id)) {
+        Some(()) => {}
+        None => wake_elsewhere(id),
     }
 }
 
-#[inline(never)]
+#[cold]
 fn wake_elsewhere(id: WakeId) {
     if let Some(remote) = table::find(id.loop_id()) {
         remote.wake(id.slot());
