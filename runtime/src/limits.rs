@@ -1,5 +1,7 @@
 //! Every limit and default of this crate, with its reason.
 
+use std::time::Duration;
+
 /// A wait queue that once held more waiters than this gives its memory back
 /// when the last one leaves. A slot is 48 bytes, so what stays is at most
 /// 48 KiB a primitive; smaller crowds come again and should allocate nothing.
@@ -13,6 +15,7 @@ pub const CHANNEL_KEEP_BYTES: usize = 256 * 1_024;
 /// Readers of one `RwLock` at a time. No program comes near, and two of these
 /// fit a `usize`, so that no sum of permits can overflow.
 pub const MAX_READERS: usize = u32::MAX as usize;
+
 /// Loops that can be alive at a time: their ids have 16 bits, and 0 means none.
 pub const MAX_LOOPS: usize = u16::MAX as usize;
 
@@ -62,3 +65,45 @@ pub const CLOSING_ROUNDS: usize = 64;
 
 /// A run queue longer than this gives its memory back when it has become empty.
 pub const RUN_QUEUE_KEEP: usize = 65_536;
+
+/// Blocking calls mostly wait, so far more threads than processors make sense;
+/// but each holds a stack (2 MiB of address space, some 10 KiB of memory in
+/// use) and counts against the container's limit on processes.
+pub const BLOCKING_THREADS: usize = 256;
+
+/// Long enough that a steady trickle of blocking calls keeps its threads warm,
+/// short enough that a burst's threads are soon given back.
+pub const BLOCKING_IDLE: Duration = Duration::from_secs(10);
+
+/// The stack of a child between `clone` and `exec`. It calls a dozen thin
+/// wrappers of system calls, one deep; debug builds need 2 KiB of this. Only
+/// touched pages cost memory.
+pub const SPAWN_STACK_BYTES: usize = 64 * 1024;
+
+/// The buffer of buffered readers and writers and of `copy`, as in std. Larger
+/// ones save little, since a loopback read returns what is there, and 10,000
+/// connections that copy would hold 640 MiB at 64 KiB each.
+pub const IO_BUFFER_BYTES: usize = 8 * 1024;
+
+/// How many connections may wait to be accepted. The kernel takes at most
+/// `net.core.somaxconn`, 4,096 unless changed; a flood should find all of that.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+
+/// How long no further accept is tried after one that failed for want of
+/// descriptors or memory. Long enough that a server which can't accept doesn't
+/// burn its processor trying, short enough that clients hardly notice.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The head start of each attempt to connect to one of several addresses: what
+/// RFC 8305 recommends.
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+
+/// How many streams of signals may exist at once. Each keeps an eventfd for the
+/// life of the process, and a signal handler looks at all of them, so it must be
+/// a fixed table; programs have one or two.
+pub const SIGNAL_STREAMS: usize = 32;
+
+/// How much of a file one call on the blocking pool reads or writes at most. The
+/// hand-over to a thread costs tens of microseconds, a page of the cache a
+/// fraction of one: so larger than other buffers.
+pub const FILE_BUFFER_BYTES: usize = 128 * 1024;

@@ -70,6 +70,8 @@ pub enum Weakening {
     /// A poll looks for the result under one lock and leaves its waker under the
     /// next.
     DeliveryLooksTwice,
+    /// A signal handler rings the bell before it sets the signal's bit.
+    SignalRingsFirst,
 }
 
 /// Whether the protocol is to run with this fault: never, outside of models.

@@ -38,14 +38,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-/// Blocking calls mostly wait, so far more threads than processors make sense;
-/// but each holds a stack (2 MiB of address space, some 10 KiB of memory in
-/// use) and counts against the container's limit on processes.
-pub const BLOCKING_THREADS: usize = 256;
-
-/// Long enough that a steady trickle of calls keeps its threads warm, short
-/// enough that a burst's threads are soon given back.
-pub const BLOCKING_IDLE: Duration = Duration::from_secs(10);
+use crate::limits::{BLOCKING_IDLE, BLOCKING_THREADS};
 
 /// Runs `f` on a thread of the process-wide [`BlockingPool`] and returns a
 /// future of what it returns.
@@ -65,10 +58,9 @@ pub const BLOCKING_IDLE: Duration = Duration::from_secs(10);
 /// lives on.
 ///
 /// ```
-/// # use threeply_runtime::unblock;
-/// let call = unblock(|| std::fs::read_to_string("/proc/self/comm"));
-/// let text = call.wait().unwrap().unwrap(); // On a loop: `call.await`.
-/// assert!(!text.is_empty());
+/// # use threeply_runtime::{block_on, unblock};
+/// let name = block_on(unblock(|| std::fs::read_to_string("/proc/self/comm")));
+/// assert!(!name.unwrap().unwrap().is_empty());
 /// ```
 pub fn unblock<T, F>(f: F) -> Unblock<T>
 where
@@ -172,7 +164,12 @@ impl<T> Unblock<T> {
     ///
     /// # Errors
     /// As the future's.
+    ///
+    /// # Panics
+    /// On the thread of a loop that runs: `await` it there.
+    #[track_caller]
     pub fn wait(self) -> Result<T, UnblockError> {
+        crate::context::forbid_blocking("`Unblock::wait`", "`.await`");
         let mut guts = self.job.lock();
         loop {
             if let Some(result) = guts.take() {

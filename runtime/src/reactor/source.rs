@@ -13,7 +13,7 @@
 //!  new ──▶│ ready │ ───────────────────────────────────────▶   │  empty  │
 //!         └───────┘  3 a short read emptied it                 └─────────┘
 //! ```
-//! 1. [`Source::event`]; 2. [`Source::clear`]; 3. [`Source::drained`].
+//! 1. `Source::event`; 2. [`Source::clear`]; 3. [`Source::drained`].
 //!
 //! A new source counts as ready, so the first call is tried at once; only one
 //! that would block makes us register with epoll ([`Source::wait`]). Many

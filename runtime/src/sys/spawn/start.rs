@@ -28,11 +28,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::child::{self, Placement, Plan};
 use super::{Exec, Limit, Spawned, Stage};
+use crate::limits::SPAWN_STACK_BYTES;
 use crate::sys::pidfd;
-
-/// The child calls a dozen thin wrappers of system calls, one deep; debug builds
-/// need 2 KiB of this. Only touched pages cost memory.
-const SPAWN_STACK_BYTES: usize = 64 * 1024;
 
 /// Starts `exec`, or tells the step that failed and why.
 pub(super) fn start(
