@@ -102,6 +102,13 @@ mod model {
         changed: loom::sync::Condvar,
     }
 
+    impl std::os::fd::AsRawFd for Doorbell {
+        /// None: models wait by [`wait`](Doorbell::wait), not through epoll.
+        fn as_raw_fd(&self) -> std::os::fd::RawFd {
+            -1
+        }
+    }
+
     impl Doorbell {
         /// A bell that wasn't rung.
         ///
