@@ -107,12 +107,9 @@ impl<T> Lock<T> for LocalLock<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R {
-        let mut after = After::default();
-        let result = f(&mut self.value.borrow_mut(), &mut after);
-        after.run();
-        result
+        After::around(|after| f(&mut self.value.borrow_mut(), after))
     }
 }
 
@@ -129,17 +126,14 @@ impl<T> Lock<T> for SharedLock<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R {
-        let mut after = After::default();
-        let result = {
+        After::around(|after| {
             // Poison is ignored: a panic inside (an allocation that fails, a
             // foreign `Waker::clone`) happens before the state is changed.
             let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-            f(&mut value, &mut after)
-        };
-        after.run();
-        result
+            f(&mut value, after)
+        })
     }
 }
 

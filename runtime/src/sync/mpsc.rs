@@ -24,7 +24,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -41,7 +41,7 @@ use super::wait_queue::{Ticket, WaitQueue};
 use crate::limits::CHANNEL_KEEP_BYTES;
 use crate::switch::{Weakening, weakened};
 
-/// The channel behind the lock.
+/// The channel behind the lock; public only as a part of the futures' types.
 ///
 /// # Invariants
 ///
@@ -49,7 +49,7 @@ use crate::switch::{Weakening, weakened};
 ///    of senders (reserved, or granted to a waiter that hasn't run yet).
 /// 2. `receiver` is `Some` only if the receiver saw nothing to take when it
 ///    last looked; whoever changes that takes the waker and wakes it.
-struct State<T> {
+pub struct State<T> {
     queue: VecDeque<T>,
     /// `None` for an unbounded channel.
     capacity: Option<usize>,
@@ -76,7 +76,7 @@ impl<T> State<T> {
 
     /// Puts an item in for which a slot was taken; gives it back if nobody is
     /// left to take it.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, value: T, after: &mut After) -> Result<(), T> {
         if self.receiver_gone {
             if self.capacity.is_some() {
@@ -224,25 +224,12 @@ impl<F: Family, T> Sender<F, T> {
     /// # Errors
     ///
     /// Gives the value back if the receiver is, or gets, closed.
-    pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        let mut place = Place::<F, _>::new(&*self.handle.channel, State::leave_slots);
-        let mut value = Some(value);
-        poll_fn(|cx| {
-            place.poll(cx, |state, ticket, cx, after| {
-                let taken = state.slots.poll_take(1, ticket, cx.waker(), after);
-                match (taken, value.take()) {
-                    (Poll::Ready(Ok(())), Some(value)) => {
-                        Poll::Ready(state.push(value, after).map_err(SendError))
-                    }
-                    (Poll::Ready(Err(Closed)), Some(value)) => Poll::Ready(Err(SendError(value))),
-                    (_, unsent) => {
-                        value = unsent;
-                        Poll::Pending
-                    }
-                }
-            })
-        })
-        .await
+    #[inline]
+    pub fn send(&self, value: T) -> Sending<'_, F, T> {
+        Sending {
+            place: Place::new(&*self.handle.channel, State::leave_slots),
+            value: Some(value),
+        }
     }
 
     /// Puts `value` in if a slot is free and nobody waits for it.
@@ -353,6 +340,39 @@ impl<T> Sender<Shared, T> {
             Err(TrySendError::Closed(value)) => Err(SendError(value)),
             Err(TrySendError::Full(value)) => blocking::wait(WHAT.0, WHAT.1, self.send(value)),
         }
+    }
+}
+
+/// The future of [`Sender::send`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Sending<'a, F: Family, T> {
+    place: Place<'a, F, State<T>>,
+    /// `None` once it is done.
+    value: Option<T>,
+}
+
+// Nothing in it is ever pinned, whatever `T` is.
+impl<F: Family, T> Unpin for Sending<'_, F, T> {}
+
+impl<F: Family, T> Future for Sending<'_, F, T> {
+    type Output = Result<(), SendError<T>>;
+
+    /// # Panics
+    ///
+    /// If it is polled again after it was ready.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Sending { place, value } = &mut *self;
+        place.poll(cx, |state, ticket, cx, after| {
+            let taken = state.slots.poll_take(1, ticket, cx.waker(), after);
+            taken.map(|taken| {
+                let value = value.take().expect("a send was polled after it was done");
+                match taken {
+                    Ok(()) => state.push(value, after).map_err(SendError),
+                    Err(Closed) => Err(SendError(value)),
+                }
+            })
+        })
     }
 }
 
@@ -468,12 +488,13 @@ impl<F: Family, T> Receiver<F, T> {
     /// sender is gone, or it was closed, and everything sent was received.
     ///
     /// Cancel-safe: dropping the future loses no item.
-    pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    #[inline]
+    pub fn recv(&mut self) -> Recv<'_, F, T> {
+        Recv { receiver: self }
     }
 
     /// As [`recv`](Self::recv), for a hand-written future.
-    #[inline]
+    #[inline(always)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         if coop::poll_proceed(cx).is_pending() {
             return Poll::Pending;
@@ -556,30 +577,45 @@ impl<F: Family, T> Receiver<F, T> {
     }
 }
 
+/// The future of [`Receiver::recv`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Recv<'a, F: Family, T> {
+    receiver: &'a mut Receiver<F, T>,
+}
+
+impl<F: Family, T> Future for Recv<'_, F, T> {
+    type Output = Option<T>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
 /// The next item from behind the lock. `batch` is empty.
+#[inline(always)]
 fn take<T>(
     state: &mut State<T>,
     batch: &mut VecDeque<T>,
     after: &mut After,
 ) -> Result<T, TryRecvError> {
-    let item = if state.capacity.is_some() {
-        let item = state.queue.pop_front();
-        if item.is_some() {
+    if state.capacity.is_some() {
+        if let Some(item) = state.queue.pop_front() {
             state.slots.give(1, after);
+            return Ok(item);
         }
-        item
-    } else {
+    } else if !state.queue.is_empty() {
         if batch.capacity() * size_of::<T>() > CHANNEL_KEEP_BYTES {
             // A flood went through: don't keep its memory.
             *batch = VecDeque::new();
         }
         std::mem::swap(&mut state.queue, batch);
-        batch.pop_front()
-    };
-    match item {
-        Some(item) => Ok(item),
-        None if state.is_finished() => Err(TryRecvError::Closed),
-        None => Err(TryRecvError::Empty),
+        return batch.pop_front().ok_or(TryRecvError::Empty);
+    }
+    match state.is_finished() {
+        true => Err(TryRecvError::Closed),
+        false => Err(TryRecvError::Empty),
     }
 }
 

@@ -15,14 +15,17 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::blocking;
 use super::family::{Family, Local, Shared};
-use super::semaphore::Semaphore;
+use super::semaphore::{Semaphore, Take};
 
 /// The mutex is locked, or others wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,12 +80,11 @@ impl<F: Family, T> Mutex<F, T> {
 
 impl<F: Family, T: ?Sized> Mutex<F, T> {
     /// Waits for the lock.
-    pub async fn lock(&self) -> MutexGuard<'_, F, T> {
-        // Nobody can close the semaphore: it is private.
-        let _ = self.turn.take(1).await;
-        MutexGuard {
+    #[inline]
+    pub fn lock(&self) -> Lock<'_, F, T> {
+        Lock {
             mutex: self,
-            borrows: PhantomData,
+            take: self.turn.take(1),
         }
     }
 
@@ -198,6 +200,26 @@ impl<F: Family, T: ?Sized + fmt::Debug> fmt::Debug for Mutex<F, T> {
             Err(_) => out.field("value", &format_args!("<locked>")),
         };
         out.finish()
+    }
+}
+
+/// The future of [`Mutex::lock`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Lock<'a, F: Family, T: ?Sized> {
+    mutex: &'a Mutex<F, T>,
+    take: Take<'a, F>,
+}
+
+impl<'a, F: Family, T: ?Sized> Future for Lock<'a, F, T> {
+    type Output = MutexGuard<'a, F, T>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Nobody can close the semaphore: it is private.
+        Pin::new(&mut self.take).poll(cx).map(|_| MutexGuard {
+            mutex: self.mutex,
+            borrows: PhantomData,
+        })
     }
 }
 

@@ -71,7 +71,7 @@ impl Permits {
     }
 
     /// Takes `n` at once or not at all; never overtakes the line.
-    #[inline]
+    #[inline(always)]
     pub fn try_take(&mut self, n: usize) -> Result<(), Refused> {
         if self.closed {
             Err(Refused::Closed)
@@ -85,7 +85,7 @@ impl Permits {
 
     /// One poll of taking `n`. `ticket` is the caller's place in the line; it
     /// is spent when this returns `Ready`.
-    #[inline]
+    #[inline(always)]
     pub fn poll_take(
         &mut self,
         n: usize,
@@ -100,6 +100,17 @@ impl Permits {
                 Err(Refused::Busy) => {}
             }
         }
+        self.poll_line(n, ticket, waker, after)
+    }
+
+    /// The part of `poll_take` that waits.
+    fn poll_line(
+        &mut self,
+        n: usize,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+        after: &mut After,
+    ) -> Poll<Result<(), Closed>> {
         self.line
             .poll_turn(n, ticket, waker, after)
             .map(|turn| match turn {
@@ -113,13 +124,15 @@ impl Permits {
     /// # Panics
     ///
     /// If there would be more than `usize::MAX`.
-    #[inline]
+    #[inline(always)]
     pub fn give(&mut self, n: usize, after: &mut After) {
         self.available = self
             .available
             .checked_add(n)
             .expect("more than usize::MAX permits were given to one semaphore");
-        self.grant(after);
+        if !self.line.is_empty() {
+            self.grant(after);
+        }
     }
 
     /// Takes up to `n` out for good; returns how many there were.
@@ -130,7 +143,6 @@ impl Permits {
     }
 
     /// Serves the line from the front as far as the permits reach.
-    #[inline]
     fn grant(&mut self, after: &mut After) {
         while let Some(ask) = self.line.front()
             && ask <= self.available

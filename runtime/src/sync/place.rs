@@ -28,7 +28,7 @@ pub struct Place<'a, F: Family, S> {
 
 impl<'a, F: Family, S> Place<'a, F, S> {
     /// A place not yet taken.
-    #[inline]
+    #[inline(always)]
     pub fn new(lock: &'a F::Lock<S>, leave: Leave<S>) -> Self {
         Place {
             lock,
@@ -40,7 +40,7 @@ impl<'a, F: Family, S> Place<'a, F, S> {
     /// One poll: `step` gets the state, this waiter's ticket (to put, to look
     /// at and to take out) and what to do after the lock. `Pending` without a
     /// call of `step` if the task has used up its budget for this poll.
-    #[inline]
+    #[inline(always)]
     pub fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -53,7 +53,7 @@ impl<'a, F: Family, S> Place<'a, F, S> {
     }
 
     /// As [`poll`](Self::poll), whatever the budget.
-    #[inline]
+    #[inline(always)]
     pub fn poll_unbudgeted<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,6 +70,13 @@ impl<'a, F: Family, S> Place<'a, F, S> {
         }
     }
 
+    /// The rare case of `drop`: a wait that is given up.
+    #[cold]
+    fn leave(&mut self) {
+        let leave = self.leave;
+        self.give_up(leave);
+    }
+
     /// Whether this waiter holds a slot.
     pub fn is_taken(&self) -> bool {
         self.ticket.is_some()
@@ -77,11 +84,10 @@ impl<'a, F: Family, S> Place<'a, F, S> {
 }
 
 impl<F: Family, S> Drop for Place<'_, F, S> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.lock
-                .with(|state, after| (self.leave)(state, ticket, after));
+        if self.ticket.is_some() {
+            self.leave();
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Read before: `permits.rs`, `place.rs`; after: `mutex.rs`.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::blocking;
 use super::family::{Family, Local, Lock, Shared};
@@ -92,8 +94,9 @@ impl<F: Family> Semaphore<F> {
     /// # Errors
     ///
     /// If the semaphore is, or gets, closed.
-    pub async fn acquire(&self) -> Result<Permit<'_, F>, AcquireError> {
-        self.acquire_many(1).await
+    #[inline]
+    pub fn acquire(&self) -> Acquire<'_, F> {
+        self.acquire_many(1)
     }
 
     /// Waits for `n` permits, all at once.
@@ -101,9 +104,12 @@ impl<F: Family> Semaphore<F> {
     /// # Errors
     ///
     /// If the semaphore is, or gets, closed.
-    pub async fn acquire_many(&self, n: usize) -> Result<Permit<'_, F>, AcquireError> {
-        self.take(n).await?;
-        Ok(Permit { semaphore: self, n })
+    #[inline]
+    pub fn acquire_many(&self, n: usize) -> Acquire<'_, F> {
+        Acquire {
+            semaphore: self,
+            take: self.take(n),
+        }
     }
 
     /// Takes one permit if one is free and nobody waits for it.
@@ -161,15 +167,12 @@ impl<F: Family> Semaphore<F> {
     }
 
     /// Waits for `n` permits that no guard will return.
-    #[inline]
-    pub(super) async fn take(&self, n: usize) -> Result<(), Closed> {
-        let mut place = Place::<F, _>::new(&self.permits, Permits::leave);
-        poll_fn(|cx| {
-            place.poll(cx, |permits, ticket, cx, after| {
-                permits.poll_take(n, ticket, cx.waker(), after)
-            })
-        })
-        .await
+    #[inline(always)]
+    pub(super) fn take(&self, n: usize) -> Take<'_, F> {
+        Take {
+            place: Place::new(&self.permits, Permits::leave),
+            n,
+        }
     }
 
     #[inline]
@@ -180,6 +183,50 @@ impl<F: Family> Semaphore<F> {
     #[inline]
     pub(super) fn give(&self, n: usize) {
         self.permits.with(|permits, after| permits.give(n, after));
+    }
+}
+
+/// The future of [`Semaphore::acquire`].
+#[must_use = "futures do nothing unless they are polled"]
+pub struct Acquire<'a, F: Family> {
+    semaphore: &'a Semaphore<F>,
+    take: Take<'a, F>,
+}
+
+impl<'a, F: Family> Future for Acquire<'a, F> {
+    type Output = Result<Permit<'a, F>, AcquireError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let taken = Pin::new(&mut self.take).poll(cx);
+        taken.map(|taken| match taken {
+            Ok(()) => Ok(Permit {
+                semaphore: self.semaphore,
+                n: self.take.n,
+            }),
+            Err(Closed) => Err(AcquireError),
+        })
+    }
+}
+
+/// The wait for `n` permits that no guard returns, beneath every kind of lock.
+///
+/// These futures are types and not `async` blocks because every lock goes
+/// through them: a block stores and tests its own state beside ours.
+pub struct Take<'a, F: Family> {
+    place: Place<'a, F, Permits>,
+    n: usize,
+}
+
+impl<F: Family> Future for Take<'_, F> {
+    type Output = Result<(), Closed>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let n = self.n;
+        self.place.poll(cx, |permits, ticket, cx, after| {
+            permits.poll_take(n, ticket, cx.waker(), after)
+        })
     }
 }
 

@@ -25,7 +25,8 @@ use super::after::After;
 use crate::limits::WAIT_QUEUE_KEEP;
 use crate::switch::{Weakening, weakened};
 
-/// "No slot": the end of a list.
+/// "No slot": the end of a list. Out of bounds of `slots`, whatever it holds, so
+/// looking it up is the test for it.
 const NIL: u32 = u32::MAX;
 
 /// Where a waiter stands.
@@ -158,21 +159,18 @@ impl<A: Copy> WaitQueue<A> {
             ask,
             waker: Some(waker),
         };
-        let index = if self.free == NIL {
-            let index = u32::try_from(self.slots.len()).unwrap_or(NIL);
-            assert!(index != NIL, "a wait queue holds at most 2^32 - 1 waiters");
-            self.slots.push(slot);
-            index
-        } else {
-            let index = self.free;
-            let vacant = &mut self.slots[index as usize];
-            self.free = vacant.next;
-            *vacant = slot;
-            index
+        let index = match self.slots.get_mut(self.free as usize) {
+            Some(vacant) => {
+                let index = self.free;
+                self.free = vacant.next;
+                *vacant = slot;
+                index
+            }
+            None => self.add_slot(slot),
         };
-        match self.tail {
-            NIL => self.head = index,
-            tail => self.slots[tail as usize].next = index,
+        match self.slots.get_mut(self.tail as usize) {
+            Some(last) => last.next = index,
+            None => self.head = index,
         }
         self.tail = index;
         self.waiting += 1;
@@ -180,13 +178,19 @@ impl<A: Copy> WaitQueue<A> {
         Ticket(index)
     }
 
+    /// The part of `join` that allocates.
+    #[cold]
+    fn add_slot(&mut self, slot: Slot<A>) -> u32 {
+        let index = u32::try_from(self.slots.len()).unwrap_or(NIL);
+        assert!(index != NIL, "a wait queue holds at most 2^32 - 1 waiters");
+        self.slots.push(slot);
+        index
+    }
+
     /// What the first in the line asks for.
     #[inline]
     pub fn front(&self) -> Option<A> {
-        match self.head {
-            NIL => None,
-            head => Some(self.slots[head as usize].ask),
-        }
+        self.slots.get(self.head as usize).map(|slot| slot.ask)
     }
 
     /// `Waiting` → `Granted` for the first in the line, who is woken. Returns
@@ -272,13 +276,13 @@ impl<A: Copy> WaitQueue<A> {
     /// Takes a `Waiting` slot out of the line (invariant 1).
     fn unlink(&mut self, index: u32) {
         let Slot { previous, next, .. } = self.slots[index as usize];
-        match previous {
-            NIL => self.head = next,
-            p => self.slots[p as usize].next = next,
+        match self.slots.get_mut(previous as usize) {
+            Some(slot) => slot.next = next,
+            None => self.head = next,
         }
-        match next {
-            NIL => self.tail = previous,
-            n => self.slots[n as usize].previous = previous,
+        match self.slots.get_mut(next as usize) {
+            Some(slot) => slot.previous = previous,
+            None => self.tail = previous,
         }
         self.waiting -= 1;
     }
