@@ -14,6 +14,7 @@ pub mod fork;
 pub mod fork_stack;
 pub mod forked;
 pub mod handle;
+pub mod iter;
 pub mod job;
 pub mod lane;
 pub mod latch;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod scope;
 pub mod sites;
 pub mod sleep;
+pub mod sort;
 pub mod worker;
 
 pub use blocking::blocking;
@@ -30,6 +32,16 @@ pub use completion::Outcome;
 pub use handle::JobHandle;
 pub use pool::{Builder, ShutdownReport, ThreadPool};
 pub use scope::Scope;
+
+/// Parallel iterators' traits: `use threeply_pools::thread::prelude::*;`
+pub mod prelude {
+    pub use super::iter::collections::ParallelBridge;
+    pub use super::iter::slice::{ParallelSlice, ParallelSliceMut};
+    pub use super::iter::{
+        FromParallelIterator, IndexedParallelIterator, IntoParallelIterator,
+        IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelExtend, ParallelIterator,
+    };
+}
 
 /// [`ThreadPool::spawn`] on the current pool.
 pub fn spawn<F, T>(work: F) -> JobHandle<T>

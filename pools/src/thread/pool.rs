@@ -246,6 +246,14 @@ impl ThreadPool {
         GLOBAL.set(options.build()?).map_err(|_| exists())
     }
 
+    pub(crate) fn take_part<R>(
+        &self,
+        site: Site,
+        f: impl FnOnce(&crate::thread::registry::Seat) -> R,
+    ) -> R {
+        self.registry.take_part(site, f)
+    }
+
     /// Threads that run at the same time.
     pub fn num_threads(&self) -> usize {
         self.registry.config.threads

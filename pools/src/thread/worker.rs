@@ -128,7 +128,7 @@ fn search(seat: &Seat) -> Option<Found> {
             Some(after) => {
                 let woken = parker.park_until(Instant::now() + after);
                 sleep.retract(lane.index());
-                if !woken && sleep.retire(lane.index(), parker, true) && !linger(seat) {
+                if !woken && sleep.retire(lane.index(), parker, true) && sleep.leave(lane.index()) {
                     return None;
                 }
                 continue;

@@ -1,5 +1,10 @@
 //! The thread pool, from outside: what its users may rely on.
 
+mod iterators;
+mod random;
+mod stress;
+mod traps;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,7 +13,7 @@ use threeply_pools::JobError;
 use threeply_pools::thread::{self, ThreadPool, blocking};
 
 /// Ends the test process, aloud, if a test hangs.
-fn watchdog() -> impl Drop {
+pub(crate) fn watchdog() -> impl Drop {
     struct Alive(mpsc::Sender<()>);
     impl Drop for Alive {
         fn drop(&mut self) {
