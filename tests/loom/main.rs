@@ -13,5 +13,6 @@
 mod explore;
 mod process;
 mod ready;
+mod signal;
 mod sync;
 mod token;

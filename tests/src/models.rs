@@ -27,6 +27,16 @@ pub const MODELS: &[Model] = &[
         file: "runtime/src/future/ready.rs",
     },
     Model {
+        name: "signal::deliver_against_take",
+        proves: "a signal that comes while the loop looks is seen, or the bell still rings",
+        file: "runtime/src/signal/post.rs",
+    },
+    Model {
+        name: "signal::deliver_against_take_broken",
+        proves: "twin: the handler rings the bell before it sets the signal's bit",
+        file: "runtime/src/signal/post.rs",
+    },
+    Model {
         name: "token::cancel_against_wait",
         proves: "a waiter that comes while a token is cancelled is ready or is woken",
         file: "runtime/src/cancel/token.rs",

@@ -1,3 +1,5 @@
+//! Buffers, lines, copying, halves, and descriptors of any kind.
+
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::{IoSlice, Read, Write};

@@ -1,3 +1,5 @@
+//! Sockets: what crosses, what ends, what waits, and what fails how.
+
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};

@@ -1,3 +1,5 @@
+//! Children: conversations, ends, and that none is left behind.
+
 use std::fs::File;
 use std::future::Future;
 use std::io::Read;

@@ -1,3 +1,5 @@
+//! Starts: what reaches the child, what does not, and how failure is told.
+
 //! Started programs end as expected, inherit what they should and nothing else.
 
 use std::fs::File;
