@@ -6,6 +6,7 @@ pub mod error;
 pub mod event_loop;
 pub mod fs;
 pub mod future;
+pub mod group;
 pub mod io;
 pub mod limits;
 pub mod net;

@@ -42,6 +42,11 @@ impl<T> Places<T> {
         }
     }
 
+    /// The values, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.all.iter().flatten()
+    }
+
     /// The value at a place.
     pub fn get(&self, place: usize) -> Option<&T> {
         self.all.get(place)?.as_ref()

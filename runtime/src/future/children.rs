@@ -96,6 +96,16 @@ impl<F: Future> Children<F> {
         self.left
     }
 
+    /// The futures that have not finished, in order.
+    pub fn into_futures(mut self) -> impl Iterator<Item = F>
+    where
+        F: Unpin,
+    {
+        let places = Pin::get_mut(self.places.as_mut());
+        let left: Vec<F> = places.iter_mut().filter_map(Option::take).collect();
+        left.into_iter()
+    }
+
     /// One round: polls every child that may have something new, at most once,
     /// and gives the output of each that finishes to `done`, with its index. A
     /// `Break` from `done` ends the round early; the next one goes on after that

@@ -1,6 +1,6 @@
 //! Wait for all: `join_all`, `try_join_all`.
 //!
-//! *Next*: [`super::children`], the engine; `gather`, the same for
+//! *Next*: [`super::children`], the engine; [`mod@super::gather`], the same for
 //! futures that should be tasks of their own.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use super::children::Children;
 /// outputs in the order of the futures.
 ///
 /// The futures take turns inside one task: a panic in one is a panic of that
-/// task, and dropping `JoinAll` drops them all. `gather` makes
+/// task, and dropping `JoinAll` drops them all. [`gather`](super::gather()) makes
 /// each a task instead.
 ///
 /// **Cost.** Up to 32 futures are all polled at each wake. More of them get a
@@ -70,7 +70,7 @@ impl<F: Future> Future for JoinAll<F> {
 ///
 /// "First" is the first to be seen; of several that fail in one poll of the task
 /// it is one of them. To learn of every error, use a
-/// `TaskGroup`.
+/// [`task_group`](crate::group::task_group()).
 ///
 /// **Cancel safety.** None, as with [`join_all`].
 ///
@@ -97,6 +97,14 @@ where
 pub struct TryJoinAll<F, T> {
     children: Option<Children<F>>,
     outputs: Vec<Option<T>>,
+}
+
+impl<F: Future + Unpin, T> TryJoinAll<F, T> {
+    /// The futures themselves, before any was polled.
+    pub(super) fn into_futures(self) -> impl Iterator<Item = F> {
+        let futures = self.children.map(Children::into_futures);
+        futures.into_iter().flatten()
+    }
 }
 
 // As for `JoinAll`.

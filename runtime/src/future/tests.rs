@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
+use crate::time::tests::virtual_time;
+use crate::time::{now, sleep, timeout};
+
+const MS: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -300,4 +304,77 @@ fn futures_that_are_not_unpin_are_polled_in_place() {
         choice.as_mut().poll(&mut cx),
         Poll::Ready(Either::First(()))
     ));
+}
+
+#[test]
+fn gather_runs_all_as_tasks_and_keeps_the_order() {
+    virtual_time(async {
+        let start = now();
+        let outputs = gather((0..100).map(|n| async move {
+            sleep((100 - n) * MS).await;
+            n
+        }));
+        assert_eq!(outputs.await, (0..100).collect::<Vec<_>>());
+        assert_eq!(now() - start, 100 * MS);
+        assert_eq!(gather(doors(0)).await.len(), 0);
+    });
+}
+
+#[test]
+fn a_panic_in_a_gather_reaches_the_caller_at_once_and_aborts_the_others() {
+    let (door, start) = (Door::default(), Cell::new(None));
+    let others = door.clone();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        virtual_time(async {
+            start.set(Some(now()));
+            let tasks = (0..50).map(|n| {
+                let door = others.clone();
+                async move {
+                    sleep(MS).await;
+                    assert_ne!(n, 7, "seven");
+                    door.await;
+                }
+            });
+            gather(tasks).await;
+        })
+    }));
+    let payload = panicked.unwrap_err();
+    assert!(payload.downcast_ref::<String>().unwrap().contains("seven"));
+    drop(others);
+    assert_eq!(Rc::strong_count(&door.0), 1);
+}
+
+#[test]
+fn gather_returns_exceptions_when_asked() {
+    virtual_time(async {
+        let tasks = (0..3).map(|n| async move {
+            assert_ne!(n, 1, "one");
+            n
+        });
+        let results = gather(tasks).return_exceptions().await;
+        assert_eq!(*results[0].as_ref().unwrap(), 0);
+        assert!(results[1].as_ref().unwrap_err().is_panic());
+        assert_eq!(*results[2].as_ref().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_dropped_gather_aborts_its_tasks() {
+    virtual_time(async {
+        let doors = doors(40);
+        assert!(timeout(MS, gather(doors.clone())).await.is_err());
+        crate::yield_now().await;
+        assert!(doors.iter().all(|door| Rc::strong_count(&door.0) == 1));
+    });
+}
+
+#[test]
+fn ten_thousand_tasks_are_joined_without_polling_all_at_each_wake() {
+    virtual_time(async {
+        let tasks = (0..10_000).map(|n| async move { sleep(n * MS / 1000).await });
+        let before = crate::stats().unwrap().polls;
+        gather(tasks).await;
+        let polls = crate::stats().unwrap().polls - before;
+        assert!(polls < 40_000, "{polls} polls");
+    });
 }
