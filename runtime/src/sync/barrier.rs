@@ -94,7 +94,7 @@ impl Barrier<Shared> {
     ///
     /// On the thread of an event loop that runs: use `wait().await` there.
     pub fn blocking_wait(&self) -> BarrierWaitResult {
-        blocking::wait("Barrier::blocking_wait", "wait().await", self.wait())
+        blocking::wait("`Barrier::blocking_wait`", "`wait().await`", self.wait())
     }
 }
 

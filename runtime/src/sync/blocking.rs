@@ -27,6 +27,7 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::context::forbid_blocking;
 use crate::switch::{Condvar, Mutex, MutexGuard, Weakening, weakened};
 
 #[derive(Default)]
@@ -80,7 +81,7 @@ impl Wake for Sleeper {
 /// On the thread of an event loop that runs: nothing on that loop could run
 /// meanwhile, least of all the task that this waits for.
 pub fn wait<T>(what: &str, instead: &str, future: impl Future<Output = T>) -> T {
-    forbid_on_a_loop(what, instead);
+    forbid_blocking(what, instead);
     let sleeper = Arc::new(Sleeper::default());
     let waker = Waker::from(sleeper.clone());
     let mut cx = Context::from_waker(&waker);
@@ -91,9 +92,4 @@ pub fn wait<T>(what: &str, instead: &str, future: impl Future<Output = T>) -> T 
         }
         sleeper.sleep();
     }
-}
-
-/// Panics with advice if this thread runs an event loop.
-pub fn forbid_on_a_loop(what: &str, instead: &str) {
-    crate::context::forbid_blocking(what, instead);
 }

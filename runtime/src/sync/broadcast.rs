@@ -359,8 +359,8 @@ impl<T: Clone> Receiver<Shared, T> {
     /// On the thread of an event loop that runs: use `recv().await` there.
     pub fn blocking_recv(&mut self) -> Result<T, RecvError> {
         blocking::wait(
-            "broadcast::Receiver::blocking_recv",
-            "recv().await",
+            "`broadcast::Receiver::blocking_recv`",
+            "`recv().await`",
             self.recv(),
         )
     }

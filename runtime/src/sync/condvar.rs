@@ -132,8 +132,8 @@ impl Condvar<Shared> {
         guard: MutexGuard<'a, Shared, T>,
     ) -> MutexGuard<'a, Shared, T> {
         blocking::wait(
-            "Condvar::blocking_wait",
-            "wait(guard).await",
+            "`Condvar::blocking_wait`",
+            "`wait(guard).await`",
             self.wait(guard),
         )
     }
@@ -150,8 +150,8 @@ impl Condvar<Shared> {
         condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, Shared, T> {
         blocking::wait(
-            "Condvar::blocking_wait_while",
-            "wait_while(guard, condition).await",
+            "`Condvar::blocking_wait_while`",
+            "`wait_while(guard, condition).await`",
             self.wait_while(guard, condition),
         )
     }

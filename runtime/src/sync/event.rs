@@ -94,7 +94,7 @@ impl Event<Shared> {
     ///
     /// On the thread of an event loop that runs: use `wait().await` there.
     pub fn blocking_wait(&self) {
-        blocking::wait("Event::blocking_wait", "wait().await", self.wait());
+        blocking::wait("`Event::blocking_wait`", "`wait().await`", self.wait());
     }
 }
 

@@ -189,8 +189,8 @@ impl Limiter<Shared> {
     /// On the thread of an event loop that runs: use `acquire().await` there.
     pub fn blocking_acquire(&self) -> Token<'_, Shared> {
         blocking::wait(
-            "Limiter::blocking_acquire",
-            "acquire().await",
+            "`Limiter::blocking_acquire`",
+            "`acquire().await`",
             self.acquire(),
         )
     }

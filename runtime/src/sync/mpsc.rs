@@ -38,6 +38,7 @@ use super::family::{Family, Lock, Shared};
 use super::permits::{Closed, Permits, Refused};
 use super::place::Place;
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::context::forbid_blocking;
 use crate::limits::CHANNEL_KEEP_BYTES;
 use crate::switch::{Weakening, weakened};
 
@@ -333,8 +334,8 @@ impl<T> Sender<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `send(value).await` there.
     pub fn blocking_send(&self, value: T) -> Result<(), SendError<T>> {
-        const WHAT: (&str, &str) = ("mpsc::Sender::blocking_send", "send(value).await");
-        blocking::forbid_on_a_loop(WHAT.0, WHAT.1);
+        const WHAT: (&str, &str) = ("`mpsc::Sender::blocking_send`", "`send(value).await`");
+        forbid_blocking(WHAT.0, WHAT.1);
         match self.try_send(value) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed(value)) => Err(SendError(value)),
@@ -627,8 +628,8 @@ impl<T> Receiver<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `recv().await` there.
     pub fn blocking_recv(&mut self) -> Option<T> {
-        const WHAT: (&str, &str) = ("mpsc::Receiver::blocking_recv", "recv().await");
-        blocking::forbid_on_a_loop(WHAT.0, WHAT.1);
+        const WHAT: (&str, &str) = ("`mpsc::Receiver::blocking_recv`", "`recv().await`");
+        forbid_blocking(WHAT.0, WHAT.1);
         match self.try_recv() {
             Ok(item) => Some(item),
             Err(TryRecvError::Closed) => None,

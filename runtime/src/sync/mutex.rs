@@ -176,7 +176,7 @@ impl<T: ?Sized> Mutex<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `lock().await` there.
     pub fn blocking_lock(&self) -> MutexGuard<'_, Shared, T> {
-        blocking::wait("Mutex::blocking_lock", "lock().await", self.lock())
+        blocking::wait("`Mutex::blocking_lock`", "`lock().await`", self.lock())
     }
 }
 

@@ -117,8 +117,8 @@ impl Notify<Shared> {
     /// On the thread of an event loop that runs: use `notified().await` there.
     pub fn blocking_notified(&self) {
         blocking::wait(
-            "Notify::blocking_notified",
-            "notified().await",
+            "`Notify::blocking_notified`",
+            "`notified().await`",
             self.notified(),
         );
     }

@@ -163,8 +163,8 @@ impl<T> OnceCell<Shared, T> {
         match self.get() {
             Some(value) => value,
             None => blocking::wait(
-                "OnceCell::blocking_get_or_init",
-                "get_or_init(..).await",
+                "`OnceCell::blocking_get_or_init`",
+                "`get_or_init(..).await`",
                 self.get_or_init(|| ready(init())),
             ),
         }

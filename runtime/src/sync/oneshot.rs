@@ -199,8 +199,8 @@ impl<T> Receiver<Shared, T> {
     /// On the thread of an event loop that runs: await the receiver there.
     pub fn blocking_recv(mut self) -> Result<T, RecvError> {
         blocking::wait(
-            "oneshot::Receiver::blocking_recv",
-            "receiver.await",
+            "`oneshot::Receiver::blocking_recv`",
+            "`receiver.await`",
             &mut self,
         )
     }

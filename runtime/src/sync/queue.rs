@@ -476,7 +476,7 @@ impl<T, D: Discipline<T>> Queue<Shared, T, D> {
     ///
     /// On the thread of an event loop that runs: use `put(item).await` there.
     pub fn blocking_put(&self, item: T) -> Result<(), SendError<T>> {
-        blocking::wait("Queue::blocking_put", "put(item).await", self.put(item))
+        blocking::wait("`Queue::blocking_put`", "`put(item).await`", self.put(item))
     }
 
     /// As [`get`](Self::get), blocking the thread.
@@ -489,7 +489,7 @@ impl<T, D: Discipline<T>> Queue<Shared, T, D> {
     ///
     /// On the thread of an event loop that runs: use `get().await` there.
     pub fn blocking_get(&self) -> Result<T, ShutDown> {
-        blocking::wait("Queue::blocking_get", "get().await", self.get())
+        blocking::wait("`Queue::blocking_get`", "`get().await`", self.get())
     }
 
     /// As [`join`](Self::join), blocking the thread.
@@ -498,7 +498,7 @@ impl<T, D: Discipline<T>> Queue<Shared, T, D> {
     ///
     /// On the thread of an event loop that runs: use `join().await` there.
     pub fn blocking_join(&self) {
-        blocking::wait("Queue::blocking_join", "join().await", self.join());
+        blocking::wait("`Queue::blocking_join`", "`join().await`", self.join());
     }
 }
 

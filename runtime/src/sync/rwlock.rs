@@ -141,7 +141,7 @@ impl<T: ?Sized> RwLock<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `read().await` there.
     pub fn blocking_read(&self) -> RwLockReadGuard<'_, Shared, T> {
-        blocking::wait("RwLock::blocking_read", "read().await", self.read())
+        blocking::wait("`RwLock::blocking_read`", "`read().await`", self.read())
     }
 
     /// As [`write`](Self::write), blocking the thread.
@@ -150,7 +150,7 @@ impl<T: ?Sized> RwLock<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `write().await` there.
     pub fn blocking_write(&self) -> RwLockWriteGuard<'_, Shared, T> {
-        blocking::wait("RwLock::blocking_write", "write().await", self.write())
+        blocking::wait("`RwLock::blocking_write`", "`write().await`", self.write())
     }
 }
 

@@ -331,8 +331,8 @@ impl Semaphore<Shared> {
     /// On the thread of an event loop that runs: use `acquire().await` there.
     pub fn blocking_acquire(&self) -> Result<Permit<'_, Shared>, AcquireError> {
         blocking::wait(
-            "Semaphore::blocking_acquire",
-            "acquire().await",
+            "`Semaphore::blocking_acquire`",
+            "`acquire().await`",
             self.acquire(),
         )
     }

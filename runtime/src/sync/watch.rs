@@ -334,8 +334,8 @@ impl<T> Receiver<Shared, T> {
     /// On the thread of an event loop that runs: use `changed().await` there.
     pub fn blocking_changed(&mut self) -> Result<(), RecvError> {
         blocking::wait(
-            "watch::Receiver::blocking_changed",
-            "changed().await",
+            "`watch::Receiver::blocking_changed`",
+            "`changed().await`",
             self.changed(),
         )
     }

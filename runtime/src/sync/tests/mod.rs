@@ -5,6 +5,7 @@ mod channels;
 mod fan;
 mod hook_waker;
 mod locks;
+mod loops;
 mod meeting;
 mod notify;
 mod property;
@@ -98,4 +99,24 @@ async fn yield_once() {
         Poll::Pending
     })
     .await;
+}
+
+/// Ends the process if a test that could hang does, so that nobody waits for it.
+fn watchdog() -> impl Drop {
+    struct Watchdog(Option<std::sync::mpsc::Sender<()>>);
+    impl Drop for Watchdog {
+        fn drop(&mut self) {
+            self.0 = None;
+        }
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let limit = std::time::Duration::from_secs(60);
+        if receiver.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{test} hangs");
+            std::process::abort();
+        }
+    });
+    Watchdog(Some(sender))
 }
