@@ -55,18 +55,24 @@ pub enum Weakening {
     /// A thread about to block looks in one locked section whether it was woken,
     /// and falls asleep in the next.
     SleeperLooksEarly,
-    /// A thread that finds the loop sleeping doesn't ring its bell.
-    RemoteForgetsBell,
+    /// Who rings a loop's bell has looked for it under an earlier lock.
+    RemoteRingsUnlocked,
     /// The loop falls asleep by a store, whatever its state was.
     RemoteSleepsBlindly,
     /// The loop takes the woken bits first and clears the notice after that.
     RemoteCollectsFirst,
-    /// Every wake notifies; not a fault of correctness, but of cost.
-    RemoteEveryWakeNotifies,
+    /// A wake doesn't publish what its thread wrote before.
+    RemoteWakesRelaxed,
+    /// A new loop begins with the state AWAKE, whatever its remote side's was.
+    RemoteOpensAwake,
     /// A call is left in the mailbox of a loop that has ended.
     RemotePostsToClosed,
-    /// A result that crosses threads doesn't wake a thread that blocks for it.
-    DeliveryForgetsBlocked,
+    /// A thread that blocks for a result looks for it under one lock and falls
+    /// asleep under the next.
+    DeliverySleepsLate,
+    /// A handle that is dropped looks for a result under one lock and says that
+    /// nobody will take it under the next.
+    DeliveryDetachesLate,
     /// A poll looks for the result under one lock and leaves its waker under the
     /// next.
     DeliveryLooksTwice,
@@ -97,17 +103,9 @@ mod model {
     }
 
     /// An eventfd, as far as the protocols need one: it remembers that it was rung.
-    pub struct Doorbell {
-        rung: loom::sync::Mutex<bool>,
-        changed: loom::sync::Condvar,
-    }
-
-    impl std::os::fd::AsRawFd for Doorbell {
-        /// None: models wait by [`wait`](Doorbell::wait), not through epoll.
-        fn as_raw_fd(&self) -> std::os::fd::RawFd {
-            -1
-        }
-    }
+    /// Copies stand for the same one.
+    #[derive(Clone)]
+    pub struct Doorbell(std::sync::Arc<loom::sync::atomic::AtomicBool>);
 
     impl Doorbell {
         /// A bell that wasn't rung.
@@ -115,10 +113,8 @@ mod model {
         /// # Errors
         /// None; the real one can run out of descriptors.
         pub fn new() -> std::io::Result<Doorbell> {
-            Ok(Doorbell {
-                rung: loom::sync::Mutex::new(false),
-                changed: loom::sync::Condvar::new(),
-            })
+            let rung = loom::sync::atomic::AtomicBool::new(false);
+            Ok(Doorbell(std::sync::Arc::new(rung)))
         }
 
         /// Rings.
@@ -126,18 +122,20 @@ mod model {
         /// # Errors
         /// None.
         pub fn notify(&self) -> std::io::Result<()> {
-            *self.rung.lock().unwrap() = true;
-            self.changed.notify_one();
+            self.0.store(true, loom::sync::atomic::Ordering::Release);
             Ok(())
         }
 
-        /// Waits until it is rung: what epoll does for the real one.
-        pub fn wait(&self) {
-            let mut rung = self.rung.lock().unwrap();
-            while !*rung {
-                rung = self.changed.wait(rung).unwrap();
-            }
-            *rung = false;
+        /// Whether it was rung, so that a loop asleep would wake up.
+        pub fn is_rung(&self) -> bool {
+            self.0.load(loom::sync::atomic::Ordering::Acquire)
+        }
+    }
+
+    impl std::os::fd::AsRawFd for Doorbell {
+        /// No descriptor: models don't sleep in epoll.
+        fn as_raw_fd(&self) -> std::os::fd::RawFd {
+            -1
         }
     }
 

@@ -10,9 +10,11 @@
 //! the models are not compiled and this test binary is empty.
 #![cfg(loom)]
 
+mod delivery;
 mod explore;
 mod process;
 mod ready;
+mod remote;
 mod signal;
 mod sync;
 mod token;

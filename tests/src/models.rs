@@ -17,6 +17,96 @@ pub struct Model {
 /// Every model, grouped by the file that it drives.
 pub const MODELS: &[Model] = &[
     Model {
+        name: "remote::wake_against_park",
+        proves: "a wake from another thread is collected, or rings a loop that falls asleep",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::wake_against_park_broken",
+        proves: "twin: the loop falls asleep by a store, over a notice",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::two_wakes_against_park",
+        proves: "of two threads' wakes that share a word of the bitmap, neither is lost",
+        file: "runtime/src/remote/bitmap.rs",
+    },
+    Model {
+        name: "remote::two_wakes_against_park_broken",
+        proves: "twin: the loop takes the bits first and clears the notice after that",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::wake_against_reuse_of_the_place",
+        proves: "a late wake of a task that is gone costs its place's next owner no wake",
+        file: "runtime/src/remote/bitmap.rs",
+    },
+    Model {
+        name: "remote::wake_against_reuse_of_the_place_broken",
+        proves: "twin: a wake doesn't publish what its thread wrote before",
+        file: "runtime/src/remote/bitmap.rs",
+    },
+    Model {
+        name: "remote::wake_against_shutdown",
+        proves: "a wake for a loop that ends costs the next loop with its id no wake",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::wake_against_shutdown_broken",
+        proves: "twin: a new loop begins with the state AWAKE",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::bell_against_end_of_loop",
+        proves: "the last wakers of a loop never ring a bell that is gone",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::bell_against_end_of_loop_broken",
+        proves: "twin: who rings has looked for the bell under an earlier lock",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::spawn_against_shutdown",
+        proves: "a call from outside is made, dropped with the loop, or refused; never lost",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "remote::spawn_against_shutdown_broken",
+        proves: "twin: a call is left with a loop that has ended",
+        file: "runtime/src/remote/mod.rs",
+    },
+    Model {
+        name: "delivery::join_against_completion",
+        proves: "who joins from another thread sees the result or is woken",
+        file: "runtime/src/event_loop/remote_handle.rs",
+    },
+    Model {
+        name: "delivery::join_against_completion_broken",
+        proves: "twin: a poll looks under one lock and leaves its waker under the next",
+        file: "runtime/src/event_loop/remote_handle.rs",
+    },
+    Model {
+        name: "delivery::block_on_against_completion",
+        proves: "who blocks for a task of another thread sees the result or is woken",
+        file: "runtime/src/event_loop/remote_handle.rs",
+    },
+    Model {
+        name: "delivery::block_on_against_completion_broken",
+        proves: "twin: a thread looks under one lock and falls asleep under the next",
+        file: "runtime/src/event_loop/remote_handle.rs",
+    },
+    Model {
+        name: "delivery::drop_of_handle_against_completion",
+        proves: "a result whose handle goes meanwhile is dropped, once",
+        file: "runtime/src/event_loop/remote_handle.rs",
+    },
+    Model {
+        name: "delivery::drop_of_handle_against_completion_broken",
+        proves: "twin: the handle says that it is gone in a later lock than its last look",
+        file: "runtime/src/event_loop/remote_handle.rs",
+    },
+    Model {
         name: "ready::child_wakes_against_parent_poll",
         proves: "two children woken while their parent polls: the parent sees both or is woken again",
         file: "runtime/src/future/ready.rs",

@@ -96,9 +96,7 @@ impl<T> Delivery<T> {
         state.stage = Stage::Complete(result);
         let waker = state.waker.take();
         drop(state);
-        if !weakened(Weakening::DeliveryForgetsBlocked) {
-            self.completed.notify_all();
-        }
+        self.completed.notify_all();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -149,6 +147,13 @@ impl<T> Delivery<T> {
     /// Blocks the thread until the result is there.
     pub fn wait(&self) -> Result<T, JoinError> {
         let mut state = self.lock();
+        if weakened(Weakening::DeliverySleepsLate) && matches!(state.stage, Stage::Awaited) {
+            drop(state);
+            state = self.lock();
+            // It would sleep for ever now, and a model of that can only hang.
+            let awaited = matches!(state.stage, Stage::Awaited);
+            assert!(awaited, "a thread slept through its result");
+        }
         loop {
             if let Some(result) = state.take() {
                 return result;
@@ -171,10 +176,16 @@ impl<T> Delivery<T> {
         }
     }
 
-    fn detach(&self) {
+    /// Nobody will take the result: the end of a handle. A result that is there
+    /// is dropped, a panic in it reported.
+    pub fn detach(&self) {
         let mut state = self.lock();
-        state.detached = true;
         let (waker, result) = (state.waker.take(), state.take());
+        if weakened(Weakening::DeliveryDetachesLate) {
+            drop(state);
+            state = self.lock();
+        }
+        state.detached = true;
         drop(state);
         drop(waker);
         if let Some(result) = result {

@@ -106,8 +106,13 @@ impl Bitmap {
         let leaf = task % PAGE_TASKS / 64;
         // Release, partner: the Acquire swaps of `take`. It hands the task's poll
         // everything that this thread did before it woke the task.
-        if page.leaves[leaf].fetch_or(1 << (task % 64), Ordering::Release) != 0 {
-            return weakened(Weakening::RemoteEveryWakeNotifies);
+        let order = if weakened(Weakening::RemoteWakesRelaxed) {
+            Ordering::Relaxed
+        } else {
+            Ordering::Release
+        };
+        if page.leaves[leaf].fetch_or(1 << (task % 64), order) != 0 {
+            return false;
         }
         page.summary.fetch_or(1 << leaf, Ordering::Release) == 0
     }

@@ -119,7 +119,10 @@ impl<J> Remote<J> {
 
     #[cold]
     fn ring(&self) {
-        if weakened(Weakening::RemoteForgetsBell) {
+        if weakened(Weakening::RemoteRingsUnlocked) {
+            let bell = lock(&self.bell).take();
+            let _ = bell.as_ref().map(Doorbell::notify);
+            *lock(&self.bell) = bell;
             return;
         }
         if let Some(bell) = &*lock(&self.bell) {
@@ -152,8 +155,13 @@ impl<J> Remote<J> {
 
     // ---- called by the loop's thread only ----
 
-    /// Begins the service for a new loop, and returns its number.
+    /// Begins the service for a new loop, and returns its number. The state is left
+    /// as it is: if it is NOTIFIED, there are bits that only a collection clears,
+    /// and until then their neighbours' wakes rely on that notice.
     pub fn open(&self) -> u64 {
+        if weakened(Weakening::RemoteOpensAwake) {
+            self.state.store(AWAKE, Ordering::Release);
+        }
         let mut mailbox = lock(&self.mailbox);
         mailbox.epoch += 1;
         mailbox.open = true;
