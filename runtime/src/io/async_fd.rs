@@ -258,6 +258,12 @@ impl<T: AsFd> Async<T> {
         Poll::Ready(Ok(count))
     }
 
+    /// Says that a read is not worth trying before the next event: for a FIFO to
+    /// which no writer has come yet.
+    pub(crate) fn not_readable_yet(&self) {
+        self.watch.source.clear(Direction::Read);
+    }
+
     /// Says that a write is not worth trying before the next event: for a socket
     /// that has only begun to connect.
     pub(crate) fn not_writable_yet(&self) {

@@ -11,6 +11,7 @@
 //! - [`copy`](mod@copy) and [`duplex`](mod@duplex): from one end to another, and
 //!   a pair of ends in memory;
 //! - [`split`](mod@split): reading in one task and writing in another;
+//! - [`pipe`](mod@pipe): pipes and FIFOs;
 //! - [`blocking`] and [`stdio`]: files, and the terminal or whatever stands in
 //!   for it.
 //!
@@ -30,6 +31,7 @@ pub mod buf_read;
 pub mod buffered;
 pub mod copy;
 pub mod duplex;
+pub mod pipe;
 pub mod read;
 pub mod split;
 pub mod stdio;
@@ -43,6 +45,7 @@ pub use buffered::{BufReader, BufWriter};
 pub use copy::{copy, copy_bidirectional};
 pub use duplex::{DuplexStream, duplex};
 pub use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
+pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use read::AsyncReadExt;
 pub use split::{ReadHalf, WriteHalf, split};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};

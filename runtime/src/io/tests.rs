@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::*;
-use crate::sys::pipe;
+use crate::sys::pipe as raw;
 use crate::{block_on, spawn};
 
 /// Fails instead of hanging.
@@ -229,7 +229,7 @@ fn halves_of_any_stream_serve_two_tasks_and_join_again() {
 #[test]
 fn a_pipe_is_awaited_and_a_regular_file_refused() {
     run(async {
-        let (reader, writer) = pipe::pipe().unwrap();
+        let (reader, writer) = raw::pipe().unwrap();
         let reader = Async::new(File::from(reader)).unwrap();
         let mut writer = File::from(writer);
         let reading = spawn(async move {
@@ -259,7 +259,7 @@ fn a_pipe_is_awaited_and_a_regular_file_refused() {
 #[test]
 fn a_full_pipe_is_not_writable_until_it_is_read() {
     run(async {
-        let (reader, writer) = pipe::pipe().unwrap();
+        let (reader, writer) = raw::pipe().unwrap();
         let writer = Async::new(File::from(writer)).unwrap();
         writer.writable().await.unwrap();
         while writer.get_ref().write(&[0; 4096]).is_ok() {}
@@ -275,7 +275,7 @@ fn a_full_pipe_is_not_writable_until_it_is_read() {
 #[test]
 fn a_descriptor_taken_back_can_be_wrapped_again() {
     run(async {
-        let (reader, writer) = pipe::pipe().unwrap();
+        let (reader, writer) = raw::pipe().unwrap();
         let mut writer = File::from(writer);
         let mut reader = File::from(reader);
         for round in 0..3_u8 {
@@ -293,7 +293,7 @@ fn a_descriptor_taken_back_can_be_wrapped_again() {
 
 #[test]
 fn a_watched_descriptor_moves_to_the_next_loop() {
-    let (reader, writer) = pipe::pipe().unwrap();
+    let (reader, writer) = raw::pipe().unwrap();
     let mut writer = File::from(writer);
     let reader = Async::new(File::from(reader)).unwrap();
     block_on(async {
@@ -306,5 +306,47 @@ fn a_watched_descriptor_moves_to_the_next_loop() {
         assert!(pending.await);
         writer.write_all(b"x").unwrap();
         waiting.await.unwrap();
+    });
+}
+
+#[test]
+fn both_ends_of_a_pipe_are_awaited() {
+    run(async {
+        let (mut reader, mut writer) = pipe().unwrap();
+        let sending = spawn(async move {
+            writer.write_all(&[5; 300_000]).await.unwrap();
+            writer.close().await.unwrap();
+            assert!(writer.write_all(b"x").await.is_err());
+        });
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received.len(), 300_000);
+        sending.await.unwrap();
+        let file = File::open("/proc/self/exe").unwrap();
+        assert!(PipeReader::from_fd(file.into()).is_err());
+    });
+}
+
+#[test]
+fn a_fifo_waits_for_its_other_end_and_sees_it_leave() {
+    run(async {
+        let name = format!("threeply-fifo-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let early = crate::time::timeout(Duration::from_millis(1), PipeWriter::open_fifo(&path));
+        assert!(early.await.is_err(), "there is no reader yet");
+        let mut reader = PipeReader::open_fifo(&path).unwrap();
+        let reading = spawn(async move {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        crate::time::sleep(Duration::from_millis(1)).await;
+        assert!(!reading.is_finished(), "there was no writer yet");
+        let mut writer = PipeWriter::open_fifo(&path).await.unwrap();
+        writer.write_all(b"by name").await.unwrap();
+        drop(writer);
+        assert_eq!(reading.await.unwrap(), "by name");
+        std::fs::remove_file(&path).unwrap();
     });
 }

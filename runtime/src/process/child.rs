@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::{Pin, pin};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::process::ExitStatus;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use futures_io::{AsyncRead, AsyncWrite};
+use futures_io::AsyncRead;
 
 use super::reaper;
-use crate::io::{Async, AsyncReadExt};
+use crate::io::{Async, AsyncReadExt, PipeReader, PipeWriter};
 use crate::sys::pidfd;
 use crate::sys::spawn::Spawned;
 
@@ -57,11 +57,11 @@ pub struct Output {
 
 impl Child {
     pub(super) fn new(spawned: Spawned, ends: [Option<OwnedFd>; 3], kill_on_drop: bool) -> Child {
-        let [stdin, stdout, stderr] = ends.map(|end| end.map(|fd| Async::owned(PipeEnd(fd))));
+        let [stdin, stdout, stderr] = ends;
         Child {
-            stdin: stdin.map(|io| ChildStdin { io: Some(io) }),
-            stdout: stdout.map(|io| ChildStdout { io }),
-            stderr: stderr.map(|io| ChildStderr { io }),
+            stdin: stdin.map(PipeWriter::new),
+            stdout: stdout.map(PipeReader::new),
+            stderr: stderr.map(PipeReader::new),
             pid: spawned.pid,
             // Pidfds don't block: polling them is all one does.
             state: State::Running(Async::owned(spawned.pidfd)),
@@ -217,124 +217,14 @@ async fn collect<R: AsyncRead + Unpin>(
     Ok(())
 }
 
-/// An end of a pipe, as something that reads or writes.
-#[derive(Debug)]
-struct PipeEnd(OwnedFd);
-
-impl AsFd for PipeEnd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl Read for &PipeEnd {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(nix::unistd::read(&self.0, buf)?)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Ok(nix::sys::uio::readv(&self.0, bufs)?)
-    }
-}
-
-impl Write for &PipeEnd {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(nix::unistd::write(&self.0, buf)?)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(nix::sys::uio::writev(&self.0, bufs)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The writing end of a child's standard input. Closing or dropping it is the end
-/// for the child. Writing to a child that has closed its end is `BrokenPipe`.
-#[derive(Debug)]
-pub struct ChildStdin {
-    io: Option<Async<PipeEnd>>,
-}
-
-impl ChildStdin {
-    fn io(&self) -> io::Result<&Async<PipeEnd>> {
-        self.io
-            .as_ref()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::BrokenPipe, "it was closed before"))
-    }
-}
-
-impl AsyncWrite for ChildStdin {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.io()?
-            .poll_write_stream(cx, buf.len(), |mut end| end.write(buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.io()?
-            .poll_write_with(cx, |mut end| end.write_vectored(bufs))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        drop(self.io.take());
-        Poll::Ready(Ok(()))
-    }
-}
+/// The writing end of a child's standard input.
+pub type ChildStdin = PipeWriter;
 
 /// The reading end of a child's standard output.
-#[derive(Debug)]
-pub struct ChildStdout {
-    io: Async<PipeEnd>,
-}
+pub type ChildStdout = PipeReader;
 
 /// The reading end of a child's standard error.
-#[derive(Debug)]
-pub struct ChildStderr {
-    io: Async<PipeEnd>,
-}
-
-macro_rules! reads {
-    ($($type:ty),*) => {$(
-        impl AsyncRead for $type {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                self.io.poll_read_stream(cx, buf.len(), |mut end| end.read(buf))
-            }
-
-            fn poll_read_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &mut [IoSliceMut<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.io.poll_read_with(cx, |mut end| end.read_vectored(bufs))
-            }
-        }
-
-        impl AsFd for $type {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.io.as_fd()
-            }
-        }
-    )*};
-}
-reads!(ChildStdout, ChildStderr);
+pub type ChildStderr = PipeReader;
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
