@@ -8,7 +8,9 @@
 //! The marker is `THREEPLY_WORKER=<parent's pid>:<nonce>:<hook|main>`. It is
 //! removed before any job runs, since a job may start its own executable; and it
 //! counts only if the parent's pid is right, so a copy of it that has gone astray
-//! starts no worker. A program whose `main` must have run first (because other
+//! starts no worker. A worker whose parent died before it began has the wrong
+//! parent, too; it is known by the memory that the pool gave it, and exits: were it
+//! to go on into `main`, the program would run a second time. A program whose `main` must have run first (because other
 //! crates set something up before `main`) asks its pool for that and calls
 //! [`worker_main`] at the top of `main`.
 //!
@@ -133,9 +135,22 @@ fn divert(in_main: bool) {
                 serve::worker(marker);
             }
         }
+        // The parent died before we began. Going on into `main` would run the
+        // whole program a second time, with nobody waiting for it.
+        Some(_) if has_a_workers_memory() => {
+            // SAFETY: ends the process, of which nothing has run yet.
+            unsafe { libc::_exit(0) }
+        }
         // Astray: inherited by somebody who is no worker.
         _ => remove_marker(),
     }
+}
+
+/// Whether this process holds the memory that a pool gives its workers: a marker
+/// that has gone astray comes without it.
+fn has_a_workers_memory() -> bool {
+    // SAFETY: asks about a descriptor number, valid or not; only a memfd has seals.
+    unsafe { libc::fcntl(fd::MEMORY, libc::F_GET_SEALS) >= 0 }
 }
 
 fn remove_marker() {
