@@ -1,0 +1,160 @@
+//! Undoes a body's compression, block by block.
+
+use std::io::Write;
+
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use crate::http::error::Error;
+
+/// What is undone by [`Decoder`]; sent as `Accept-Encoding`.
+pub const ACCEPTED: &str = "gzip, deflate";
+
+/// A streaming decoder: compressed bytes go in, what they mean comes out.
+#[derive(Debug)]
+pub enum Decoder {
+    /// The body as it is.
+    Identity,
+    /// gzip, of one or several members.
+    Gzip(MultiGzDecoder<Vec<u8>>),
+    /// "deflate", which by the standard is zlib and by some servers bare
+    /// deflate; the first two bytes tell. They are collected here.
+    DeflateOrZlib(Vec<u8>),
+    /// zlib.
+    Zlib(ZlibDecoder<Vec<u8>>),
+    /// Bare deflate.
+    Deflate(DeflateDecoder<Vec<u8>>),
+}
+
+impl Decoder {
+    /// The decoder for a `Content-Encoding`.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] for an encoding that we did not offer to accept.
+    pub fn for_encoding(encoding: &str) -> Result<Decoder, Error> {
+        match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Decoder::Identity),
+            "gzip" | "x-gzip" => Ok(Decoder::Gzip(MultiGzDecoder::new(Vec::new()))),
+            "deflate" => Ok(Decoder::DeflateOrZlib(Vec::new())),
+            other => Err(Error::Decode(format!(
+                "the server used the encoding {other:?}, which was not offered"
+            ))),
+        }
+    }
+
+    /// Decodes a block and appends the result to `out`.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when the bytes aren't what was announced.
+    pub fn feed(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        match self {
+            Decoder::Identity => out.extend_from_slice(block),
+            Decoder::Gzip(gzip) => {
+                gzip.write_all(block).map_err(broken)?;
+                out.append(gzip.get_mut());
+            }
+            Decoder::Zlib(zlib) => {
+                zlib.write_all(block).map_err(broken)?;
+                out.append(zlib.get_mut());
+            }
+            Decoder::Deflate(deflate) => {
+                deflate.write_all(block).map_err(broken)?;
+                out.append(deflate.get_mut());
+            }
+            Decoder::DeflateOrZlib(first) => {
+                first.extend_from_slice(block);
+                if let [cmf, flags, ..] = first[..] {
+                    let is_zlib =
+                        cmf & 0x0f == 8 && (u16::from(cmf) << 8 | u16::from(flags)) % 31 == 0;
+                    let first = std::mem::take(first);
+                    *self = if is_zlib {
+                        Decoder::Zlib(ZlibDecoder::new(Vec::new()))
+                    } else {
+                        Decoder::Deflate(DeflateDecoder::new(Vec::new()))
+                    };
+                    return self.feed(&first, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The body has ended: appends what is left to `out`.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] when the compressed data has not ended.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        match self {
+            Decoder::Identity => {}
+            Decoder::Gzip(gzip) => {
+                gzip.try_finish().map_err(broken)?;
+                out.append(gzip.get_mut());
+            }
+            Decoder::Zlib(zlib) => {
+                zlib.try_finish().map_err(broken)?;
+                out.append(zlib.get_mut());
+            }
+            Decoder::Deflate(deflate) => {
+                deflate.try_finish().map_err(broken)?;
+                out.append(deflate.get_mut());
+            }
+            // An empty body, or one byte that can be neither.
+            Decoder::DeflateOrZlib(first) if first.is_empty() => {}
+            Decoder::DeflateOrZlib(_) => {
+                return Err(Error::Decode("deflate data of one byte".into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn broken(e: std::io::Error) -> Error {
+    Error::Decode(e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    fn decode(encoding: &str, body: &[u8], step: usize) -> Result<Vec<u8>, Error> {
+        let mut decoder = Decoder::for_encoding(encoding)?;
+        let mut out = Vec::new();
+        for block in body.chunks(step) {
+            decoder.feed(block, &mut out)?;
+        }
+        decoder.finish(&mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn every_encoding_comes_back_in_blocks_of_any_size() {
+        let text = b"the quick brown fox ".repeat(100);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&text).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(&text).unwrap();
+        let zlib = zlib.finish().unwrap();
+        let mut bare = DeflateEncoder::new(Vec::new(), Compression::fast());
+        bare.write_all(&text).unwrap();
+        let bare = bare.finish().unwrap();
+        for step in [1, 2, 7, 10_000] {
+            assert_eq!(decode("gzip", &gzip, step).unwrap(), text);
+            assert_eq!(
+                decode("X-Gzip", &[gzip.clone(), gzip.clone()].concat(), step).unwrap(),
+                text.repeat(2)
+            );
+            assert_eq!(decode("deflate", &zlib, step).unwrap(), text);
+            assert_eq!(decode("deflate", &bare, step).unwrap(), text);
+            assert_eq!(decode("identity", &text, step).unwrap(), text);
+        }
+        assert!(
+            decode("gzip", &gzip[..gzip.len() - 9], 5).is_err(),
+            "a cut body was taken for whole"
+        );
+        assert!(decode("gzip", b"not gzip at all", 5).is_err());
+        assert!(decode("br", b"", 1).is_err());
+        assert_eq!(decode("deflate", b"", 1).unwrap(), b"");
+    }
+}

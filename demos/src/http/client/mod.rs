@@ -1,0 +1,24 @@
+//! The HTTP client.
+//!
+//! Read in this order: [`session`] (the life of a request, and what bounds it),
+//! [`request`] and [`response`] (what a user sees), [`connection`] (one exchange
+//! after another on one stream), [`connect`] and [`tls`] (how a stream is made),
+//! [`pool`] (how it is kept); then [`redirect`], [`retry`], [`decode`], [`mod@file`].
+
+pub mod connect;
+pub mod connection;
+pub mod decode;
+pub mod file;
+pub mod pool;
+pub mod redirect;
+pub mod request;
+pub mod response;
+pub mod retry;
+pub mod session;
+pub mod tls;
+
+pub use request::RequestBuilder;
+pub use response::Response;
+pub use retry::Retry;
+pub use session::{Client, Config};
+pub use tls::Tls;

@@ -1,0 +1,17 @@
+//! The HTTP server: routes, keep-alive, pipelining, limits, graceful shutdown.
+//!
+//! Read in this order: [`serve`] (accepting, and how it all ends),
+//! [`conversation`] (the life of one connection), [`head`] and [`body`] (what a
+//! client may send), [`reply`] (what it gets), [`routes`].
+
+pub mod body;
+pub mod conversation;
+pub mod head;
+pub mod reply;
+pub mod routes;
+pub mod serve;
+
+pub use head::Head;
+pub use reply::Reply;
+pub use routes::{Request, Routes};
+pub use serve::{Limits, Server};

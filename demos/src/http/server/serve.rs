@@ -1,0 +1,148 @@
+//! Accepting connections, and how it all ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use threeply_runtime as runtime;
+use threeply_runtime::cancel::CancellationToken;
+use threeply_runtime::net::TcpListener;
+use threeply_runtime::sync::local::Semaphore;
+use threeply_runtime::time;
+
+use super::conversation::Conversation;
+use super::routes::Routes;
+use crate::limits;
+
+/// What clients may take of a server.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// The length of a request's head.
+    pub head_bytes: usize,
+    /// The length of a request's body.
+    pub body_bytes: u64,
+    /// From the first byte of a head to its last.
+    pub head_timeout: Duration,
+    /// From the end of a head to the end of its body.
+    pub body_timeout: Duration,
+    /// For each 64 KiB of a reply to be taken.
+    pub write_timeout: Duration,
+    /// Between requests.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: limits::SERVER_CONNECTIONS,
+            head_bytes: limits::MAX_HEAD_BYTES,
+            body_bytes: limits::MAX_REQUEST_BODY_BYTES,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    routes: Rc<Routes>,
+    limits: Rc<Limits>,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// A server on `listener`. It accepts nobody until [`Server::run`].
+    pub fn new(listener: TcpListener, routes: Routes, limits: Limits) -> Server {
+        Server {
+            listener,
+            routes: Rc::new(routes),
+            limits: Rc::new(limits),
+            shutdown: CancellationToken::new(),
+        }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Cancelling this token makes [`Server::run`] stop accepting, answer what
+    /// is asked already, and return.
+    pub fn shutdown_token(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Serves until the shutdown token is cancelled, and then until the last
+    /// connection has ended, but no longer than `grace`; returns how many were
+    /// cut off.
+    pub async fn run(self, grace: Duration) -> usize {
+        let Server {
+            listener,
+            routes,
+            limits,
+            shutdown,
+        } = self;
+        let places = Rc::new(Semaphore::new(limits.connections));
+        let cut_off = CancellationToken::new();
+        loop {
+            let next = async {
+                let place = places.clone().acquire_owned().await.expect("never closed");
+                (place, listener.accept().await)
+            };
+            let Ok((place, accepted)) = shutdown.run(next).await else {
+                break;
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(e) => {
+                    // Out of descriptors or memory: the connection stays in the
+                    // kernel's queue. Trying at once would only burn the CPU
+                    // that could serve the connections we have.
+                    if !is_of_the_peer(&e) {
+                        let _ = shutdown.run(time::sleep(limits::ACCEPT_PAUSE)).await;
+                    }
+                    continue;
+                }
+            };
+            // A reply is written in one piece; waiting for more helps nobody.
+            let _ = stream.set_nodelay(true);
+            let conversation =
+                Conversation::new(stream, Some(peer), limits.clone(), shutdown.clone());
+            let (routes, cut_off) = (routes.clone(), cut_off.clone());
+            drop(runtime::spawn(async move {
+                let _ = cut_off.run(conversation.run(&routes)).await;
+                drop(place);
+            }));
+        }
+        drop(listener);
+        let all_ended = places.acquire_many(limits.connections);
+        if time::timeout(grace, all_ended).await.is_ok() {
+            return 0;
+        }
+        let left = limits.connections - places.available_permits();
+        cut_off.cancel();
+        left
+    }
+}
+
+/// Whether accepting failed because of that one connection.
+fn is_of_the_peer(e: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        e.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::Interrupted
+            | Kind::PermissionDenied
+    )
+}

@@ -1,0 +1,168 @@
+//! Every number of the demos that is a choice, with the reason for it.
+
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises the number of files that this process may have open to the most that
+/// it may raise it to, and returns that. A thousand connections don't fit in
+/// the usual 1,024.
+pub fn raise_open_files() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 0;
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// How long the local server waits before it answers: the round trip to a
+/// far-away web site, as the article's downloads have it.
+pub const SERVER_DELAY: Duration = Duration::from_millis(100);
+
+/// Connections that the local server's listener queues. A thousand clients
+/// connect within a few milliseconds; the kernel's usual 128 would make most of
+/// them wait a second for their SYN to be sent again.
+pub const SERVER_BACKLOG: i32 = 4096;
+
+/// Units of work a demo accepts with `--tasks`. Each is at least a thread or a
+/// place in a worker's queue; far more than this is a typing error.
+pub const MAX_TASKS: u32 = 10_000;
+
+/// The largest `n` whose sum `0 + 1 + … + (n - 1)` fits in 64 bits.
+pub const MAX_N: u64 = 6_074_001_000;
+
+/// Downloads a demo accepts with `--count`.
+pub const MAX_DOWNLOADS: u32 = 100_000;
+
+/// Threads (or processes) that download at once; the rest of the downloads
+/// queue behind them. A thread's stack is 2 MiB of address space.
+pub const MAX_BLOCKING_DOWNLOADERS: usize = 1_000;
+
+/// Connections the event loop holds open at once while downloading. Each costs
+/// one file descriptor; 20,000 is a common hard limit.
+pub const MAX_CONCURRENT_CONNECTIONS: usize = 4_000;
+
+/// A download that has not ended after this long is given up.
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most that one download may weigh. It is counted and thrown away, so this
+/// bounds time and traffic, not memory.
+pub const MAX_DOWNLOAD_BYTES: u64 = 1 << 30;
+
+/// How often the loop's heartbeat beats in `cpu_bound --engine loop`.
+pub const HEARTBEAT: Duration = Duration::from_millis(10);
+
+/// Measured rounds of each of our engines in `compare`: enough for a median
+/// that one disturbed round can't move.
+pub const ROUNDS: u32 = 9;
+
+/// Measured rounds of each Python program: a round takes up to a second, and
+/// all of `compare` has one minute.
+pub const PYTHON_ROUNDS: u32 = 3;
+
+/// The wall-clock time that `compare` allows itself. What would not fit (late
+/// Python rounds, on a slow machine) is left out and said to be.
+pub const COMPARE_BUDGET: Duration = Duration::from_secs(56);
+
+/// How long `compare` waits for an answer of one of its children before it
+/// calls it hung and ends it.
+pub const CHILD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a Python program may be silent before it is ended. Its longest
+/// round is about a second here.
+pub const PYTHON_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a Python found by name may take to tell its version.
+pub const PYTHON_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Concurrent downloads of the `many_connections` workload.
+pub const MANY_CONNECTIONS: u32 = 1_000;
+
+/// Redirects that a client follows before it gives up: browsers allow 20,
+/// ureq 10, and honest sites need 3.
+pub const MAX_REDIRECTS: u32 = 10;
+
+/// How long a measured child may take to shut down after its last answer.
+pub const CHILD_GRACE: Duration = Duration::from_secs(2);
+
+/// The first size of a connection's buffers: a usual request or response head
+/// fits, and a body is read in blocks of this size.
+pub const HTTP_BUFFER_BYTES: usize = 16 * 1024;
+
+/// The largest head of a message (first line and headers) that we read, as
+/// most servers and proxies have it.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// The longest line of a request that we send: a very long URL or cookie.
+pub const MAX_REQUEST_LINE_BYTES: usize = 1024 * 1024;
+
+/// Connections that a client opens at once, as aiohttp has it.
+pub const CLIENT_CONNECTIONS: usize = 100;
+
+/// Idle connections that a client keeps.
+pub const CLIENT_IDLE_CONNECTIONS: usize = 100;
+
+/// How long an idle connection is kept: most servers close theirs after 60 to
+/// 120 seconds, and being second costs a retry.
+pub const CLIENT_IDLE_AGE: Duration = Duration::from_secs(50);
+
+/// Servers whose limits a client remembers before it forgets those that are
+/// idle.
+pub const CLIENT_HOSTS_KEPT: usize = 1_000;
+
+/// A server that has not answered a SYN or a TLS hello for this long is away.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most that a body may weigh when it is read into memory.
+pub const MAX_BODY_BYTES: u64 = 64 << 20;
+
+/// A redirect's body up to this length is read so that its connection can be
+/// kept; beyond, a new connection is cheaper.
+pub const DISCARD_BYTES: usize = 16 * 1024;
+
+/// How often `memory_model` lets threads race before it admits that none of
+/// them lost an update.
+pub const RACE_TRIES: u32 = 20;
+
+/// Processes, threads and tasks that `memory_model` starts at most: each
+/// process and thread is started, all at once.
+pub const MAX_UNITS: u32 = 64;
+
+/// Increments by each unit of `memory_model`.
+pub const MAX_INCREMENTS: u64 = 100_000_000;
+
+/// Headers of a request that the server reads, as Apache has it.
+pub const MAX_HEADERS: usize = 100;
+
+/// Connections that a server serves at once: below the usual limit of open
+/// files, 20,000, with room for files and the listener.
+pub const SERVER_CONNECTIONS: usize = 16_000;
+
+/// The most that a request's body may weigh: it is held in memory.
+pub const MAX_REQUEST_BODY_BYTES: u64 = 8 << 20;
+
+/// How long the server waits for a peer to read its last reply.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// How long accepting pauses when there are no more file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Rounds in which the cost of one unit of concurrency is measured.
+pub const UNIT_ROUNDS: u32 = 21;
+
+/// Idle workers whose memory is looked at.
+pub const UNIT_PROCESSES: usize = 4;
+
+/// Idle threads whose memory is divided.
+pub const UNIT_THREADS: usize = 64;
+
+/// Idle tasks whose memory is divided, and tasks started in one round.
+pub const UNIT_TASKS: usize = 10_000;
+
+/// Hand-overs of a byte, there and back, in one round.
+pub const UNIT_SWITCHES: u32 = 500;
+
+/// Increments by each unit when it is found out whether they share memory.
+pub const UNIT_INCREMENTS: u64 = 10_000;

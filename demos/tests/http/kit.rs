@@ -1,0 +1,96 @@
+//! A server on the test's own loop, and raw connections to it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use threeply_demos::http::server::{Limits, Routes, Server};
+use threeply_demos::http::stream::{read, write_all};
+use threeply_runtime as runtime;
+use threeply_runtime::cancel::CancellationToken;
+use threeply_runtime::net::{TcpListener, TcpStream};
+use threeply_runtime::time::timeout;
+
+/// Runs a test on a loop, and fails when it takes too long.
+#[track_caller]
+pub(crate) fn on_loop<F: Future<Output = ()>>(test: F) {
+    runtime::block_on(async {
+        timeout(Duration::from_secs(30), test)
+            .await
+            .expect("the test hangs")
+    });
+}
+
+/// A server that runs on the current loop.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: runtime::JoinHandle<usize>,
+}
+
+impl Running {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+pub(crate) async fn serve(routes: Routes, limits: Limits) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::new(listener, routes, limits);
+    let address = server.local_addr().unwrap();
+    let shutdown = server.shutdown_token();
+    let task = runtime::spawn(server.run(Duration::from_secs(5)));
+    Running {
+        address,
+        shutdown,
+        task,
+    }
+}
+
+/// A server that answers every connection with `bytes` once it has read a head,
+/// whatever was asked, and closes.
+pub(crate) async fn scripted(script: Vec<&'static [u8]>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(runtime::spawn(async move {
+        for bytes in script {
+            let Ok((mut stream, _)) = listener.accept().await else {
+                return;
+            };
+            let _ = read_head(&mut stream).await;
+            let _ = write_all(&mut stream, bytes).await;
+        }
+    }));
+    address
+}
+
+/// Reads up to the empty line; returns all that came.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut all = Vec::new();
+    let mut block = [0; 1024];
+    while !all.windows(4).any(|end| end == b"\r\n\r\n") {
+        match read(stream, &mut block).await? {
+            0 => break,
+            n => all.extend_from_slice(&block[..n]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&all).into_owned())
+}
+
+/// Sends `request` as it is and reads until the server closes.
+pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    write_all(&mut stream, request).await.unwrap();
+    read_all(&mut stream).await
+}
+
+/// Reads until the server closes.
+pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut block = [0; 4096];
+    while let Ok(n @ 1..) = read(stream, &mut block).await {
+        all.extend_from_slice(&block[..n]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}

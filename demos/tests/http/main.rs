@@ -1,0 +1,6 @@
+//! Our HTTP client against our server and against servers that misbehave, and
+//! our server against clients that do; client, server and test on one loop.
+
+mod client;
+mod kit;
+mod server;
