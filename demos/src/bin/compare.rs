@@ -1,3 +1,8 @@
-//! Runs the article's workloads on every engine and prints its closing table, measured.
+//! Runs the article's workloads on every engine and prints its closing table,
+//! measured. See [`threeply_demos::compare`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    threeply_demos::cli::run(threeply_demos::compare::main)
+}

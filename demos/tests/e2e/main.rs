@@ -1,0 +1,11 @@
+//! The demo binaries from outside: what they print, how they fail, and that
+//! they leave nothing behind.
+//!
+//! Everything runs on the loopback interface, and every wait has a limit.
+
+mod bad_input;
+mod compare;
+mod interrupted;
+mod kit;
+mod output;
+mod shapes;
