@@ -114,7 +114,7 @@ pub enum Weakening {
     SkipWakerCheck,
     /// `Completion::claim`: load and store in place of one exchange.
     SplitClaim,
-    /// `Registry::inject`: no second look at the gate after the push.
+    /// `Gate::ended_meanwhile`: no second look at the gate after the push.
     SkipGateRecheck,
     /// `Sleep::block`: no look at the queues after giving up the permit.
     SkipLendRecheck,

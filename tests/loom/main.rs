@@ -17,4 +17,5 @@ mod ready;
 mod remote;
 mod signal;
 mod sync;
+mod thread;
 mod token;

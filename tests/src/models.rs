@@ -291,6 +291,96 @@ pub const MODELS: &[Model] = &[
         proves: "a completion overwrites a cancellation",
         file: "pools/src/process/cell.rs",
     },
+    Model {
+        name: "thread::sleep::push_against_park",
+        proves: "a job pushed while a worker falls asleep is seen by it, or wakes it",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::push_against_park_broken",
+        proves: "twin: no fence between the push and the look for sleepers",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::two_sleepers_one_wake_up",
+        proves: "two jobs and one wake-up: the woken one takes both or wakes the next",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::two_sleepers_one_wake_up_broken",
+        proves: "twin: the last searcher doesn't look on after it found work",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::blocking_against_push",
+        proves: "a job pushed while a worker begins to block gets the permit",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::blocking_against_push_broken",
+        proves: "twin: no look at the queues after giving the permit up",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::shutdown_against_push",
+        proves: "a job pushed while the pool ends is run by the last thread or taken back",
+        file: "pools/src/thread/registry.rs",
+    },
+    Model {
+        name: "thread::sleep::shutdown_against_push_broken",
+        proves: "twin: no second look at the gate after the push",
+        file: "pools/src/thread/registry.rs",
+    },
+    Model {
+        name: "thread::forks::promotion_against_steal",
+        proves: "a fork promoted and stolen is run by its owner or the thief, not by both",
+        file: "pools/src/thread/fork_stack.rs",
+    },
+    Model {
+        name: "thread::forks::promotion_against_steal_broken",
+        proves: "twin: the owner takes a promoted fork for an unpromoted one",
+        file: "pools/src/thread/fork_stack.rs",
+    },
+    Model {
+        name: "thread::forks::steal_against_last_pop",
+        proves: "the last element of a deque goes to one of owner and thief",
+        file: "pools/src/thread/deque_model.rs",
+    },
+    Model {
+        name: "thread::forks::steal_against_last_pop_broken",
+        proves: "twin: the owner doesn't race for the last element",
+        file: "pools/src/thread/deque_model.rs",
+    },
+    Model {
+        name: "thread::forks::latch_against_wait",
+        proves: "who waits for a latch leaves when it is set, not before, and is woken",
+        file: "pools/src/thread/latch.rs",
+    },
+    Model {
+        name: "thread::forks::latch_against_wait_broken",
+        proves: "twin: the waiter trusts any wake-up",
+        file: "pools/src/thread/latch.rs",
+    },
+    Model {
+        name: "thread::jobs::run_against_cancel_against_drop",
+        proves: "a job is run or cancelled, once, and freed once",
+        file: "pools/src/thread/completion.rs",
+    },
+    Model {
+        name: "thread::jobs::run_against_cancel_against_drop_broken",
+        proves: "twin: a claim is a load and a store",
+        file: "pools/src/thread/completion.rs",
+    },
+    Model {
+        name: "thread::jobs::complete_against_poll",
+        proves: "a handle polled while its job completes is ready or woken",
+        file: "pools/src/thread/completion.rs",
+    },
+    Model {
+        name: "thread::jobs::complete_against_poll_broken",
+        proves: "twin: the completer doesn't look for a waker",
+        file: "pools/src/thread/completion.rs",
+    },
 ];
 
 #[cfg(test)]

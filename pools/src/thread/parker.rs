@@ -115,7 +115,8 @@ impl Parker {
         }
     }
 
-    fn take_token(&self) -> bool {
+    /// Consumes the token, if there is one.
+    pub fn take_token(&self) -> bool {
         self.state
             .compare_exchange(TOKEN, EMPTY, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()

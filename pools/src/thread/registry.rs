@@ -627,11 +627,9 @@ impl Seat {
             return f();
         }
         let registry = &self.registry;
-        registry.sleep.block();
+        let provide = registry.sleep.block(|| registry.has_jobs());
         let _unblock = Unblock(&registry.sleep);
-        if !weakened(Weakening::SkipLendRecheck) && registry.has_jobs() {
-            registry.provide(registry.sleep.notify(Work::Job));
-        }
+        registry.provide(provide);
         f()
     }
 

@@ -319,16 +319,19 @@ impl Sleep {
 
     // ---- permits ----
 
-    /// RUNNING → BLOCKED: gives the permit up. The caller must then look into the
-    /// queues, and [`notify`](Self::notify) if there is work that may need the
-    /// permit.
-    pub fn block(&self) {
+    /// RUNNING → BLOCKED: gives the permit up, and lends it at once if `look` finds
+    /// a job that may need it.
+    pub fn block(&self, look: impl FnOnce() -> bool) -> Provide {
         let inner = self.inner.lock().unwrap();
         self.counts.fetch_add(DEFICIT, Ordering::Relaxed);
         drop(inner);
         // Pairs with the fence of `notify`: either that load sees the permit, or
         // the look that follows sees what was pushed.
         fence(Ordering::SeqCst);
+        if !weakened(Weakening::SkipLendRecheck) && look() {
+            return self.notify(Work::Job);
+        }
+        Provide::Done
     }
 
     /// BLOCKED → RUNNING: takes the permit back, or one too many if it is lent.

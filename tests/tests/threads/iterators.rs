@@ -136,7 +136,7 @@ fn random_pipelines_give_what_stds_give() {
     let _watchdog = watchdog();
     let mut random = Random::new("random_pipelines");
     let pool = pool();
-    for round in 0..300 {
+    for round in 0..150 {
         let mut items = numbers(&mut random);
         for _ in 0..4 {
             let (expected, got) = pool.run(|| step(&mut random, &items));
@@ -276,7 +276,7 @@ fn sorts_are_stds_sorts() {
     let _watchdog = watchdog();
     let mut random = Random::new("sorts");
     let pool = pool();
-    for len in [0, 1, 2, 10_000, 50_001, 100_000] {
+    for len in [0, 1, 2, 10_000, 50_001] {
         for keys in [3_u64, 1000, u64::MAX] {
             let items: Vec<(u64, usize)> = (0..len).map(|at| (random.next() % keys, at)).collect();
             let mut expected = items.clone();
@@ -301,7 +301,7 @@ fn a_comparison_that_panics_loses_no_item() {
     let mut random = Random::new("sort_panics");
     let pool = pool();
     let alive = AtomicUsize::new(0);
-    for _ in 0..20 {
+    for _ in 0..10 {
         let mut items: Vec<_> = (0..40_000)
             .map(|_| Counted::new(random.next() % 1000, &alive))
             .collect();

@@ -283,15 +283,14 @@ fn an_idle_pool_does_not_run() {
             .sum()
     };
     let tids = pool.broadcast(|_| nix::unistd::gettid().to_string());
-    std::thread::sleep(Duration::from_millis(100));
-    let before: u64 = tids.iter().map(|tid| switches(tid)).sum();
-    std::thread::sleep(Duration::from_millis(300));
-    let after: u64 = tids.iter().map(|tid| switches(tid)).sum();
-    assert!(
-        after - before <= 4,
-        "{} wake-ups while idle",
-        after - before
-    );
+    // On a busy machine it takes a while until the last searcher sleeps.
+    let quiet = (0..20).any(|_| {
+        let before: u64 = tids.iter().map(|tid| switches(tid)).sum();
+        std::thread::sleep(Duration::from_millis(200));
+        let after: u64 = tids.iter().map(|tid| switches(tid)).sum();
+        after - before <= 2
+    });
+    assert!(quiet, "an idle pool wakes up again and again");
 }
 
 #[test]
