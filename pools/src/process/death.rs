@@ -18,7 +18,7 @@ use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
 use crate::process::pool::Shared;
 use crate::process::start;
-use crate::process::state::{Phase, Stage, Verdict, Worker};
+use crate::process::state::{Delivery, Phase, Stage, State, Verdict, Worker};
 use crate::process::worker::last_words::LastWords;
 use crate::process::worker::serve::exit;
 use std::os::unix::process::ExitStatusExt;
@@ -71,6 +71,12 @@ impl Shared {
         if let Some(refusal) = link.refused() {
             worker.complaint = Some(refusal);
         }
+        let error = if closed {
+            JobError::ShutDown
+        } else {
+            error_for(&worker, cause)
+        };
+        state.bury(&mut worker, error, &mut deliveries);
         let never_came_up = matches!(worker.stage, Stage::Starting { .. });
         if (never_came_up && !closed) || worker.complaint.is_some() {
             let reason = worker.complaint.take().unwrap_or_else(|| {
@@ -82,18 +88,13 @@ impl Shared {
             });
             self.note_start_failure(&mut state, &reason, &mut deliveries);
         }
-        let error = if closed {
-            JobError::ShutDown
-        } else {
-            error_for(&worker, cause)
-        };
-        state.bury(&mut worker, error, &mut deliveries);
         drop(state);
-        deliveries
-            .drain(..)
-            .for_each(super::state::Delivery::deliver);
+        Delivery::deliver_all(&mut deliveries);
         self.replace_missing();
         self.tell_of_change();
+        if self.lock().phase != Phase::Open {
+            self.ring_supervisor(); // It decides when the pool is done.
+        }
         // Jobs that were put back may have a worker waiting for them.
         self.dispatch_queue();
     }
@@ -122,20 +123,11 @@ impl Shared {
         }
     }
 
-    fn note_start_failure(
-        &self,
-        state: &mut super::state::State,
-        reason: &str,
-        deliveries: &mut Vec<super::state::Delivery>,
-    ) {
+    fn note_start_failure(&self, state: &mut State, reason: &str, deliveries: &mut Vec<Delivery>) {
         state.start_failures += 1;
         state.retry_at = Some(Instant::now() + limits::START_RETRY);
-        let nobody_lives = state
-            .workers
-            .iter()
-            .flatten()
-            .all(|worker| matches!(worker.stage, Stage::Starting { .. }));
-        if state.start_failures >= limits::START_FAILURES && nobody_lives {
+        let nobody_works = state.workers.iter().flatten().all(Worker::is_new);
+        if state.start_failures >= limits::START_FAILURES && nobody_works {
             let failure = StartFailure(Arc::from(reason));
             state.broken = Some(failure.clone());
             state.fail_queue(|| JobError::WorkerStart(failure.clone()), deliveries);
@@ -175,9 +167,7 @@ impl Shared {
                 }
             }
             drop(state);
-            deliveries
-                .drain(..)
-                .for_each(super::state::Delivery::deliver);
+            Delivery::deliver_all(&mut deliveries);
             // The supervisor must watch the new process.
             self.ring_supervisor();
         }

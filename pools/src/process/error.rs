@@ -47,6 +47,8 @@ pub enum Error {
     ShutDown,
     /// Workers fail to start, again and again.
     Broken(StartFailure),
+    /// A whole chunk of jobs was refused, for this reason.
+    Refused(Arc<Error>),
 }
 
 impl fmt::Display for Error {
@@ -76,6 +78,7 @@ impl fmt::Display for Error {
             ),
             Error::Full => f.write_str("the pool's queue is full: wait for a job, or use `submit`, which waits"),
             Error::ShutDown => f.write_str("the pool is shut down and takes no more jobs"),
+            Error::Refused(error) => error.fmt(f),
             Error::Broken(failure) => write!(f, "the pool is broken: {failure}"),
         }
     }
@@ -86,6 +89,7 @@ impl std::error::Error for Error {
         match self {
             Error::Start(error) => Some(error),
             Error::Resources { source, .. } => Some(source),
+            Error::Refused(error) => error.source(),
             _ => None,
         }
     }
@@ -221,6 +225,9 @@ pub enum JobError {
     ShutDown,
     /// No worker could be started for it.
     WorkerStart(StartFailure),
+    /// The pool didn't take the job (only from `map` and its relatives; others say
+    /// so when the job is submitted).
+    Rejected(Box<Error>),
 }
 
 impl JobError {
@@ -272,9 +279,17 @@ impl fmt::Display for JobError {
                 "the result is too large: {len} bytes or more, the limit is {max}; return it in parts"
             ),
             JobError::ShutDown => f.write_str("the pool was shut down before the job was done"),
+            JobError::Rejected(error) => error.fmt(f),
             JobError::WorkerStart(failure) => write!(f, "no worker could be started: {failure}"),
         }
     }
 }
 
-impl std::error::Error for JobError {}
+impl std::error::Error for JobError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            JobError::Rejected(error) => error.source(),
+            _ => None,
+        }
+    }
+}

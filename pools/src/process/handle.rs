@@ -77,7 +77,8 @@ impl<R> JobHandle<R> {
     }
 
     /// Cancels the job; if it has begun, kills the worker that runs it (another one
-    /// takes its place, no other job is affected). `false` if it is done.
+    /// takes its place, no other job is affected). `false` if it is known to be
+    /// done; a job that is just ending may still give its result.
     pub fn kill(&self) -> bool {
         self.stop(true)
     }
@@ -91,11 +92,14 @@ impl<R> JobHandle<R> {
         };
         state.recall(&link);
         let begun = state.is_with(&link, seq);
-        if begun && kill && !link.has_replies() {
+        if begun && kill {
             if let Some(worker) = state.worker(&link) {
                 worker.verdict = Some(Verdict { seq, limit: None });
             }
-            link.kill();
+            // With replies unread, it may be done already; the supervisor decides.
+            if !link.has_replies() {
+                link.kill();
+            }
         }
         let links = state.refill_all();
         drop(state);
@@ -105,7 +109,7 @@ impl<R> JobHandle<R> {
         }
         link.nudge_caller();
         self.pool.ring_supervisor();
-        cancelled || (begun && kill && !self.cell.is_done())
+        cancelled || (begun && kill)
     }
 
     /// Waits in the fastest way that there is; `false` if the deadline has passed.
@@ -126,7 +130,7 @@ impl<R> JobHandle<R> {
                     }
                     if spin {
                         spin = false;
-                        if look_for_replies(link, limits::SPIN) {
+                        if link.spin.look(limits::SPIN, || link.has_replies()) {
                             continue;
                         }
                     }
@@ -148,22 +152,6 @@ impl<R> JobHandle<R> {
 
     fn is_with(&self, link: &Arc<Link>, seq: u64) -> bool {
         !link.has_ended() && !link.sent_garbage() && self.pool.lock().is_with(link, seq)
-    }
-}
-
-/// Looks until there are replies, for at most `limit`.
-fn look_for_replies(link: &Link, limit: Duration) -> bool {
-    let since = Instant::now();
-    loop {
-        for _ in 0..64 {
-            if link.has_replies() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        if since.elapsed() > limit {
-            return false;
-        }
     }
 }
 

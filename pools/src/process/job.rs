@@ -17,6 +17,8 @@ use std::time::Duration;
 pub trait Target: Send + Sync {
     /// The outcome of element `index`. Called once for each, without a lock held.
     fn deliver(&self, index: usize, outcome: Outcome);
+    /// No more will be delivered for the moment: time to tell whoever waits.
+    fn delivered(&self) {}
     /// Whether nobody wants it any more: then it needn't be started.
     fn is_unwanted(&self) -> bool;
     /// Whether it is the pool's own business (a worker's initializer), which isn't
@@ -92,7 +94,12 @@ impl Job {
             Arguments::Inline(elements) => {
                 let len = fixed.len() + elements.len();
                 debug_assert!(len <= BODY_MAX);
-                let header = wire::header(wire::JOB, seq, self.count, len).to_bytes();
+                let kind = if self.target.is_internal() {
+                    wire::INITIALIZE
+                } else {
+                    wire::JOB
+                };
+                let header = wire::header(kind, seq, self.count, len).to_bytes();
                 write(&[&header, &fixed, elements])
             }
             Arguments::Large { shared, skip } => {

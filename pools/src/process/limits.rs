@@ -84,3 +84,14 @@ pub const THINK: Duration = Duration::from_micros(20);
 /// At most so many replies are taken from a ring before those who wait for them
 /// are told.
 pub const BATCH: usize = 256;
+
+/// A chunk of a map is so much work by the measured length of jobs: a hundred
+/// times what sending it costs, and little enough to share out evenly at the end.
+pub const CHUNK_TIME: Duration = Duration::from_micros(200);
+
+/// The most elements of a chunk.
+pub const CHUNK_MAX: usize = 2048;
+
+/// A chunk is complete once its arguments have so many bytes: it then still fits
+/// in a ring, several times.
+pub const CHUNK_BYTES: usize = 12 * 1024;

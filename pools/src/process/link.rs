@@ -19,6 +19,7 @@ use crate::process::limits::BODY_MAX;
 use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
 use crate::process::ring::{Corrupt, Reader, Writer};
 use crate::process::role::Role;
+use crate::process::spin::Spin;
 use crate::process::worker::last_words::LastWords;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -45,6 +46,8 @@ pub struct Link {
     caller_ring: OwnedFd,
     /// The right to read replies.
     pub reader: Role<ReplyReader>,
+    /// How well looking for its replies has paid off.
+    pub spin: Spin,
     /// Set once the process has ended: nothing new will come.
     ended: AtomicBool,
     status: Mutex<Option<ExitStatus>>,
@@ -92,6 +95,7 @@ impl Link {
             caller_bell: parts.caller.0,
             caller_ring: parts.caller.1,
             reader: Role::new(reader),
+            spin: Spin::default(),
             ended: AtomicBool::new(false),
             status: Mutex::new(None),
             garbage: AtomicBool::new(false),

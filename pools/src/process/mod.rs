@@ -7,10 +7,11 @@
 //! | step | file |
 //! |---|---|
 //! | submit | [`pool`], [`codec`] with [`arena`], [`text`] with [`trampoline`] |
+//! | or many at once | [`map`] |
 //! | queue or send | [`state`], [`job`], [`link`] |
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
 //! | run | [`worker`], [`claim`] |
-//! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] |
+//! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
 //! | or die | [`death`], [`start`], [`supervisor`], [`oom`] |
 
 pub mod arena;
@@ -25,6 +26,7 @@ pub mod handle;
 pub mod job;
 pub mod limits;
 pub mod link;
+pub mod map;
 pub mod oom;
 pub mod page;
 pub mod pool;
@@ -32,6 +34,7 @@ pub mod pump;
 pub mod reply;
 pub mod ring;
 pub mod role;
+pub mod spin;
 pub mod start;
 pub mod state;
 pub mod supervisor;
@@ -42,6 +45,7 @@ pub mod worker;
 
 pub use error::{Cause, Death, Error, JobError};
 pub use handle::JobHandle;
+pub use map::{AsCompleted, Map, MapUnordered, as_completed};
 pub use pool::{Builder, ProcessPool, ShutdownReport};
 pub use worker::hook::worker_main;
 pub use worker::panics::PanicReport;

@@ -241,9 +241,10 @@ impl Mapping {
         unsafe { self.start.cast::<Words>().as_ref() }
     }
 
-    /// Puts the words into their initial state.
+    /// Puts the words into their initial state, before the worker is started: its
+    /// first word is for the supervisor.
     pub fn initialize(&self) {
-        self.words().wake_supervisor.silence();
+        self.words().wake_supervisor.ask(0);
         self.words().wake_caller.silence();
     }
 }

@@ -316,7 +316,7 @@ impl Shared {
         state.add(Arc::clone(&link), writer, Instant::now());
         if let Some(Initializer { call, argument }) = &self.options.initializer {
             let job = Job {
-                target: Arc::new(Initialized(link)),
+                target: Arc::new(Initialized(Arc::clone(&link))),
                 call: *call,
                 arguments: Arguments::Inline(argument.clone()),
                 index: 0,
@@ -326,6 +326,8 @@ impl Shared {
             state.send_first(slot, job);
         }
         state.refill(slot);
+        // It may have come up and gone to sleep before we came to this.
+        link.ring_if_asleep();
     }
 
     fn end_at_once(&self) {
@@ -355,7 +357,7 @@ impl Target for Initialized {
     }
 }
 
-fn locate(call: Call) -> Result<[u64; 2], Error> {
+pub(crate) fn locate(call: Call) -> Result<[u64; 2], Error> {
     let text = Text::of_this_program();
     match (
         text.offset_of(call.trampoline),
@@ -378,7 +380,8 @@ fn encode<A: Serialize>(argument: &A, arena: &Arena) -> Result<super::codec::Enc
     Ok(sink.finish())
 }
 
-fn append<A: Serialize>(sink: &mut Sink<'_>, argument: &A) -> Result<(), CodecError> {
+/// Appends one argument as an element.
+pub(crate) fn append<A: Serialize>(sink: &mut Sink<'_>, argument: &A) -> Result<(), CodecError> {
     let start = sink.len();
     sink.put(&[0; 4])?;
     sink.value(argument)?;
@@ -434,6 +437,10 @@ impl ProcessPool {
     /// A pool that is to be set up first.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Number of workers.

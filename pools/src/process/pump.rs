@@ -12,6 +12,7 @@
 use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
 use crate::process::pool::Shared;
+use crate::process::state::{Delivery, Phase};
 use std::sync::Arc;
 
 impl Shared {
@@ -46,6 +47,7 @@ impl Shared {
             garbage |= state.settle(link, &mut frames, &mut deliveries).is_err();
             let refilled = !garbage && state.refill(link.slot);
             let waited_for = self.is_waited_for(&state);
+            let drained = state.phase != Phase::Open && state.outstanding == 0;
             drop(state);
             frames.clear();
             if refilled {
@@ -54,9 +56,10 @@ impl Shared {
             if waited_for {
                 self.tell_of_change();
             }
-            deliveries
-                .drain(..)
-                .for_each(super::state::Delivery::deliver);
+            if drained {
+                self.ring_supervisor(); // It decides when the pool is done.
+            }
+            Delivery::deliver_all(&mut deliveries);
             if garbage {
                 // Nothing after this point can be believed.
                 link.condemn();

@@ -58,11 +58,27 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Delivers. Runs wakers and callbacks, so no lock may be held.
-    pub fn deliver(self) {
-        let deliver = || self.target.deliver(self.index, self.outcome);
-        // Somebody else's waker or callback; the panic hook has reported it.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(deliver));
+    /// Delivers all. Runs wakers and callbacks, so no lock may be held.
+    pub fn deliver_all(deliveries: &mut Vec<Delivery>) {
+        let mut last: Option<Arc<dyn Target>> = None;
+        for Delivery {
+            target,
+            index,
+            outcome,
+        } in deliveries.drain(..)
+        {
+            // Somebody else's waker or callback; the panic hook has reported it.
+            let deliver = || target.deliver(index, outcome);
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(deliver));
+            if let Some(last) = last.replace(Arc::clone(&target))
+                && !std::ptr::addr_eq(Arc::as_ptr(&last), Arc::as_ptr(&target))
+            {
+                last.delivered();
+            }
+        }
+        if let Some(last) = last {
+            last.delivered();
+        }
     }
 }
 
@@ -241,7 +257,6 @@ impl State {
     pub fn add(&mut self, link: Arc<Link>, requests: Writer<RingBytes>, now: Instant) {
         let slot = link.slot;
         debug_assert!(self.workers[slot].is_none());
-        link.words().wake_supervisor.ask(0);
         self.workers[slot] = Some(Worker {
             link,
             requests,
@@ -494,8 +509,8 @@ impl State {
                 break;
             }
             let job = self.dequeue().expect("looked at just now");
-            if job.target.is_unwanted() && job.count == 1 {
-                self.outstanding -= 1;
+            if job.target.is_unwanted() {
+                self.outstanding -= usize::from(job.count);
                 continue;
             }
             if let Err(job) = self.send(slot, job, false) {
@@ -555,6 +570,7 @@ impl State {
             }
             if !target.is_internal() {
                 self.count(&outcome);
+                self.start_failures = 0; // Workers come up, and get to work.
             }
             out.push(Delivery {
                 target,
@@ -628,7 +644,6 @@ impl State {
         if let Stage::Starting { .. } = worker.stage {
             worker.stage = Stage::Ready;
         }
-        self.start_failures = 0;
         Ok(())
     }
 
@@ -694,10 +709,16 @@ impl State {
         };
         let first = link.words().claim.recall(worker.next_seq);
         let back = worker.take_from(first);
-        let nothing_left = worker.open == 0;
         for job in back.into_iter().rev() {
-            self.enqueue_first(job);
+            if job.target.is_internal() {
+                // Its initializer: still the first thing that it is to do.
+                self.send_first(link.slot, job);
+                link.ring_if_asleep();
+            } else {
+                self.enqueue_first(job);
+            }
         }
+        let nothing_left = self.worker(link).is_some_and(|worker| worker.open == 0);
         if nothing_left && !self.idle.contains(&link.slot) {
             self.idle.push(link.slot);
         }
@@ -709,7 +730,8 @@ impl State {
     pub fn bury(&mut self, worker: &mut Worker, error: JobError, out: &mut Vec<Delivery>) {
         let first_unclaimed = worker.link.words().claim.first_unclaimed();
         let back = worker.take_from(first_unclaimed);
-        for job in back.into_iter().rev() {
+        let users = back.into_iter().filter(|job| !job.target.is_internal());
+        for job in users.rev() {
             self.enqueue_first(job);
         }
         // At most one element is left: claimed, and without a reply.
@@ -760,6 +782,11 @@ impl State {
 }
 
 impl Worker {
+    /// Whether it has yet to do its first job.
+    pub fn is_new(&self) -> bool {
+        self.done == 0
+    }
+
     /// Tells it to exit once it has done what it was sent.
     pub fn dismiss(&mut self, now: Instant) {
         let header = wire::header(wire::EXIT, 0, 0, 0).to_bytes();
@@ -787,14 +814,16 @@ impl Worker {
             let job = if keep == 0 {
                 self.sent.pop_back().expect("looked at just now").job
             } else if keep < sent.job.count {
-                sent.job.split_off(keep)
+                let rest = sent.job.split_off(keep);
+                if keep == sent.settled {
+                    self.sent.pop_back(); // Nothing of it is left to answer.
+                }
+                rest
             } else {
                 break;
             };
             self.open -= usize::from(job.count);
-            if !job.target.is_internal() {
-                back.push(job);
-            }
+            back.push(job);
         }
         back.reverse();
         back

@@ -50,7 +50,9 @@ fn supervise(shared: &Shared) {
         if waited[0].any() == Some(true) {
             let _ = shared.supervisor_bell.drain();
         }
-        for link in &links {
+        // Asked for anew: the bell may have been rung by a worker that was started
+        // while we slept.
+        for link in &shared.links() {
             shared.pump_if_free(link);
         }
         for (link, waited) in links.iter().zip(&waited[1..]) {
@@ -94,7 +96,7 @@ impl Shared {
         }
         if state.phase == Phase::Closed && state.workers.iter().all(Option::is_none) {
             drop(state);
-            deliveries.drain(..).for_each(Delivery::deliver);
+            Delivery::deliver_all(&mut deliveries);
             self.tell_of_change();
             return None;
         }
@@ -124,9 +126,14 @@ impl Shared {
                 }
                 Stage::Ready => {}
             }
-            if let Some(sent) = worker.sent.front()
+            if worker.verdict.is_some() {
+                if worker.link.has_replies() {
+                    next = next.min(now + limits::TICK);
+                } else {
+                    worker.link.kill();
+                }
+            } else if let Some(sent) = worker.sent.front()
                 && let Some(limit) = sent.job.limit
-                && worker.verdict.is_none()
             {
                 let deadline = worker.front_since + limit;
                 if now < deadline {
@@ -168,7 +175,7 @@ impl Shared {
         for link in rung {
             link.ring_if_asleep();
         }
-        deliveries.drain(..).for_each(Delivery::deliver);
+        Delivery::deliver_all(&mut deliveries);
         Some(next)
     }
 

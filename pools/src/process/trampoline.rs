@@ -49,6 +49,21 @@ impl Call {
         }
     }
 
+    /// The addresses in this process for calling a `function` of two arguments,
+    /// which cross as a pair.
+    #[inline]
+    pub fn of_two<A, B, R>(function: fn(A, B) -> R) -> Call
+    where
+        A: DeserializeOwned,
+        B: DeserializeOwned,
+        R: Serialize,
+    {
+        Call {
+            trampoline: run_two::<A, B, R> as Trampoline as usize,
+            function: function as usize,
+        }
+    }
+
     /// Decodes the argument, calls, and encodes the result.
     ///
     /// # Safety
@@ -78,6 +93,26 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
     match decode::<A>(argument) {
         Err(error) => Ran::BadArgument(error),
         Ok(argument) => match result.value(&function(argument)) {
+            Ok(()) => Ran::Value,
+            Err(error) => Ran::BadResult(error),
+        },
+    }
+}
+
+/// Calls the `fn(A, B) -> R` at address `function`.
+///
+/// # Safety
+/// There is a function of that type at that address.
+unsafe fn run_two<A: DeserializeOwned, B: DeserializeOwned, R: Serialize>(
+    function: usize,
+    argument: &[u8],
+    result: &mut Sink<'_>,
+) -> Ran {
+    // SAFETY: the caller's promise.
+    let function = unsafe { std::mem::transmute::<usize, fn(A, B) -> R>(function) };
+    match decode::<(A, B)>(argument) {
+        Err(error) => Ran::BadArgument(error),
+        Ok((a, b)) => match result.value(&function(a, b)) {
             Ok(()) => Ran::Value,
             Err(error) => Ran::BadResult(error),
         },

@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | → worker | [`JOB`] | first job, jobs | trampoline u64 · function u64 · skip u64 · for each job: len u32 · argument |
 //! | → worker | [`JOB_LARGE`] | first job, jobs | trampoline u64 · function u64 · skip u64 · offset u64 · len u64 of the arguments in their arena |
+//! | → worker | [`INITIALIZE`] | job, 1 | as [`JOB`]; if it fails, nothing else is run |
 //! | → worker | [`FREE`] | – | offset u64 · capacity u64 · used u64 of a large result that has been read |
 //! | → worker | [`EXIT`] | – | empty: run no more, exit with 0 |
 //! | → parent | [`HELLO`] | – | version u32 · nonce u64 · fingerprint u64 of the executable's code |
@@ -34,6 +35,8 @@ pub const JOB_LARGE: u8 = 2;
 pub const FREE: u8 = 3;
 /// Parent to worker: exit.
 pub const EXIT: u8 = 4;
+/// Parent to worker: run this, and nothing else if it fails.
+pub const INITIALIZE: u8 = 5;
 /// Worker to parent: ready.
 pub const HELLO: u8 = 16;
 /// Worker to parent: a result.

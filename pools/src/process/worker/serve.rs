@@ -8,6 +8,7 @@ use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
 use crate::process::limits::{BODY_MAX, INLINE_MAX};
 use crate::process::page::{Mapping, RESULTS, RingBytes, SharedFile, Words, request_counters};
 use crate::process::ring::Reader;
+use crate::process::spin::Spin;
 use crate::process::text::Text;
 use crate::process::trampoline::{Call, Ran};
 use crate::process::wire;
@@ -19,7 +20,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use threeply_runtime::sys::pidfd;
 
 /// Exit codes of a worker that ends by itself.
@@ -174,6 +175,7 @@ struct Worker {
     nonce: u64,
     /// Reused for every result that fits in a ring.
     buffer: Vec<u8>,
+    spin: Spin,
     /// Since when the current stretch of work goes on.
     busy_since: Instant,
 }
@@ -210,6 +212,7 @@ fn set_up(marker: Marker) -> io::Result<Worker> {
         arguments,
         nonce: marker.nonce,
         buffer: Vec::with_capacity(INLINE_MAX),
+        spin: Spin::default(),
         busy_since: Instant::now(),
     })
 }
@@ -236,7 +239,7 @@ impl Worker {
             let (header, len) = self.next(&mut frame)?;
             let body = &frame[HEADER_LEN..HEADER_LEN + len];
             match header.kind {
-                wire::JOB => {
+                wire::JOB | wire::INITIALIZE => {
                     let (fixed, elements) = body.split_at_checked(24).ok_or(Gone::Broken)?;
                     self.run(&header, fixed, elements)?;
                 }
@@ -297,21 +300,11 @@ impl Worker {
         self.replies.wake(u64::MAX - 1)?;
         let _ = io::stdout().flush(); // What a job printed without a newline.
         let counters = request_counters(self.words);
-        let spin_ns = u128::from(self.words.spin_ns.load(Ordering::Relaxed));
-        if spin_ns > 0 {
-            let since = Instant::now();
-            loop {
-                for _ in 0..64 {
-                    if self.requests.available(&counters) != Ok(0) {
-                        self.busy_since = Instant::now();
-                        return Ok(());
-                    }
-                    std::hint::spin_loop();
-                }
-                if since.elapsed().as_nanos() > spin_ns {
-                    break;
-                }
-            }
+        let limit = Duration::from_nanos(u64::from(self.words.spin_ns.load(Ordering::Relaxed)));
+        let is_there = || self.requests.available(&counters) != Ok(0);
+        if !limit.is_zero() && self.spin.look(limit, is_there) {
+            self.busy_since = Instant::now();
+            return Ok(());
         }
         self.words.asleep.announce();
         if self.requests.available(&counters) == Ok(0) {
@@ -340,7 +333,13 @@ impl Worker {
             if !self.words.claim.try_claim(seq) {
                 break; // Taken back, and with it all that follow.
             }
-            self.run_one(call, seq, argument)?;
+            let succeeded = self.run_one(call, seq, argument)?;
+            if header.kind == wire::INITIALIZE && !succeeded {
+                self.replies.wake(u64::MAX - 1)?;
+                loop {
+                    std::thread::park(); // The parent ends us.
+                }
+            }
             ran += 1;
         }
         let now = Instant::now();
@@ -351,7 +350,8 @@ impl Worker {
         Ok(())
     }
 
-    fn run_one(&mut self, call: Call, seq: u64, argument: &[u8]) -> Result<(), Gone> {
+    /// Runs one job. Returns whether it gave a result.
+    fn run_one(&mut self, call: Call, seq: u64, argument: &[u8]) -> Result<bool, Gone> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut sink = Sink::reusing(buffer, &self.results, usize::MAX);
         // SAFETY: the parent made the addresses for this executable (the
@@ -363,10 +363,12 @@ impl Worker {
         match outcome {
             Ok(Ran::Value) => {
                 self.buffer = self.replies.value(seq, sink.finish())?;
-                Ok(())
+                return Ok(true);
             }
-            Ok(Ran::BadArgument(error)) => self.replies.failure(wire::BAD_ARGUMENT, seq, &error),
-            Ok(Ran::BadResult(error)) => self.replies.failure(wire::BAD_RESULT, seq, &error),
+            Ok(Ran::BadArgument(error)) => {
+                self.replies.failure(wire::BAD_ARGUMENT, seq, &error)?;
+            }
+            Ok(Ran::BadResult(error)) => self.replies.failure(wire::BAD_RESULT, seq, &error)?,
             Err(payload) => {
                 let report = panics::report(&*payload);
                 // A payload may panic when it is dropped; that mustn't reach us.
@@ -374,8 +376,9 @@ impl Worker {
                 drop(sink);
                 // Texts are shortened, so it fits.
                 let bytes = postcard::to_stdvec(&report).map_err(|_| Gone::Broken)?;
-                self.replies.publish(wire::PANIC, seq, &bytes)
+                self.replies.publish(wire::PANIC, seq, &bytes)?;
             }
         }
+        Ok(false)
     }
 }

@@ -1,0 +1,463 @@
+//! Many jobs with one function: `map` and its relatives, in chunks.
+//!
+//! Sending a job costs its sender a few hundred nanoseconds, whatever the job is,
+//! so jobs that are shorter than that go in **chunks**: one request, many
+//! elements. An element stays a job in every other respect; each has its own
+//! reply, and a death costs one of them ([`super::claim`]).
+//!
+//! How many elements a chunk has is found out while it goes: as many as are done in
+//! [`CHUNK_TIME`](super::limits::CHUNK_TIME) by the measured length of jobs.
+//! Inputs are pulled lazily, only as far ahead as the workers can be kept busy, so
+//! an endless iterator is fine, and memory is bounded.
+//!
+//! Read before this: [`super::job`] and [`super::pool`].
+
+use crate::process::cell::Outcome;
+use crate::process::codec::{CodecError, Sink};
+use crate::process::error::{Error, JobError};
+use crate::process::handle::{JobHandle, decode};
+use crate::process::job::{Arguments, Job, Target};
+use crate::process::limits::{CHUNK_BYTES, CHUNK_MAX, CHUNK_TIME, INLINE_MAX};
+use crate::process::pool::{ProcessPool, append, locate};
+use crate::process::trampoline::Call;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
+/// Where the outcomes of all chunks of one map meet.
+struct Results {
+    inner: Mutex<Inner>,
+    more: Condvar,
+}
+
+struct Inner {
+    /// Outcomes that nobody has taken. In order of input: the first belongs to
+    /// input `base`, and `None` isn't there yet.
+    ordered: VecDeque<Option<Outcome>>,
+    base: usize,
+    /// In order of completion, if that is what was asked for.
+    unordered: Option<VecDeque<(usize, Outcome)>>,
+    sleeping: bool,
+    abandoned: bool,
+}
+
+impl Results {
+    fn new(ordered: bool) -> Results {
+        Results {
+            inner: Mutex::new(Inner {
+                ordered: VecDeque::new(),
+                base: 0,
+                unordered: (!ordered).then(VecDeque::new),
+                sleeping: false,
+                abandoned: false,
+            }),
+            more: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves what is ready to `out`; waits if nothing is.
+    fn take(&self, out: &mut VecDeque<(usize, Outcome)>) {
+        let mut inner = self.lock();
+        loop {
+            inner.move_ready(out);
+            if !out.is_empty() {
+                return;
+            }
+            inner.sleeping = true;
+            inner = self
+                .more
+                .wait(inner)
+                .unwrap_or_else(PoisonError::into_inner);
+            inner.sleeping = false;
+        }
+    }
+
+    /// As `take`, but doesn't wait.
+    fn try_take(&self, out: &mut VecDeque<(usize, Outcome)>) {
+        self.lock().move_ready(out);
+    }
+}
+
+impl Inner {
+    fn move_ready(&mut self, out: &mut VecDeque<(usize, Outcome)>) {
+        if let Some(unordered) = &mut self.unordered {
+            out.append(unordered);
+            return;
+        }
+        while let Some(Some(_)) = self.ordered.front() {
+            let outcome = self
+                .ordered
+                .pop_front()
+                .flatten()
+                .expect("looked at just now");
+            out.push_back((self.base, outcome));
+            self.base += 1;
+        }
+    }
+
+    fn has_ready(&self) -> bool {
+        match &self.unordered {
+            Some(unordered) => !unordered.is_empty(),
+            None => matches!(self.ordered.front(), Some(Some(_))),
+        }
+    }
+}
+
+impl Target for Results {
+    fn deliver(&self, index: usize, outcome: Outcome) {
+        let mut inner = self.lock();
+        if inner.abandoned {
+            drop(inner);
+            return; // With the outcome, outside of the lock.
+        }
+        if let Some(unordered) = &mut inner.unordered {
+            unordered.push_back((index, outcome));
+            return;
+        }
+        let at = index - inner.base;
+        if inner.ordered.len() <= at {
+            inner.ordered.resize_with(at + 1, || None);
+        }
+        inner.ordered[at] = Some(outcome);
+    }
+
+    fn delivered(&self) {
+        let inner = self.lock();
+        if inner.sleeping && inner.has_ready() {
+            self.more.notify_one();
+        }
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.lock().abandoned
+    }
+}
+
+/// The results of [`ProcessPool::map`] and its relatives: a lazy iterator.
+///
+/// Nothing is submitted before the first `next`. Dropping it abandons what wasn't
+/// begun.
+#[must_use = "nothing is submitted before the iterator is used"]
+pub struct Map<'p, I: Iterator, R> {
+    pool: &'p ProcessPool,
+    call: Result<[u64; 2], Option<Error>>,
+    inputs: std::iter::Fuse<I>,
+    results: Arc<Results>,
+    ready: VecDeque<(usize, Outcome)>,
+    /// Inputs pulled so far.
+    pulled: usize,
+    /// Outcomes handed out so far.
+    returned: usize,
+    chunk: Option<usize>,
+    window: Option<usize>,
+    /// An input that can't be encoded ends its chunk; it is reported in its place.
+    result: PhantomData<fn() -> R>,
+}
+
+impl<I: Iterator, R> Map<'_, I, R>
+where
+    I::Item: Serialize,
+{
+    /// Sends so many jobs at a time instead of as many as seem best; at least one,
+    /// at most [`CHUNK_MAX`].
+    pub fn chunk(mut self, jobs: usize) -> Self {
+        self.chunk = Some(jobs.clamp(1, CHUNK_MAX));
+        self
+    }
+
+    /// Pulls at most so many inputs ahead of the results that were taken; at least
+    /// one.
+    pub fn window(mut self, jobs: usize) -> Self {
+        self.window = Some(jobs.max(1));
+        self
+    }
+
+    fn chunk_now(&self) -> usize {
+        self.chunk.unwrap_or_else(|| {
+            let job = self.pool.shared().lock().job_time();
+            job.map_or(1, |job| {
+                let fit = CHUNK_TIME.as_nanos() / job.as_nanos().max(1);
+                (fit as usize).clamp(1, CHUNK_MAX)
+            })
+        })
+    }
+
+    /// Submits until the workers have enough to do, or the inputs end.
+    fn submit_ahead(&mut self) {
+        let workers = self.pool.workers();
+        loop {
+            let chunk = self.chunk_now();
+            let window = self.window.unwrap_or(4 * workers * chunk);
+            let ahead = self.pulled - self.returned;
+            // Whole chunks, unless the window is smaller than that.
+            let room = window.saturating_sub(ahead);
+            if room == 0 || (room < chunk && ahead > 0 && self.window.is_none()) {
+                return;
+            }
+            if !self.submit_chunk(chunk.min(room)) {
+                return;
+            }
+        }
+    }
+
+    /// Encodes and submits up to `most` inputs. `false` once there are none.
+    fn submit_chunk(&mut self, most: usize) -> bool {
+        let call = match &mut self.call {
+            Ok(call) => *call,
+            Err(error) => {
+                let Some(error) = error.take() else {
+                    return false;
+                };
+                // No input can be run: say so once, and end.
+                let outcome = Err(JobError::Rejected(Box::new(error)));
+                self.results.deliver(self.pulled, outcome);
+                self.pulled += 1;
+                return false;
+            }
+        };
+        let arena = Arc::clone(&self.pool.shared().arguments);
+        let mut sink = Sink::new(&arena, u32::MAX as usize);
+        let (first, mut count) = (self.pulled, 0);
+        let mut rejected = None;
+        let mut more = true;
+        while usize::from(count) < most && sink.len() < CHUNK_BYTES {
+            let Some(input) = self.inputs.next() else {
+                more = false;
+                break;
+            };
+            self.pulled += 1;
+            let before = sink.len();
+            if let Err(error) = append(&mut sink, &input) {
+                sink.truncate(before);
+                rejected = Some(error);
+                break;
+            }
+            count += 1;
+        }
+        if count > 0 {
+            let job = Job {
+                target: Arc::clone(&self.results) as Arc<dyn Target>,
+                call,
+                arguments: Arguments::new(sink.finish(), &arena),
+                index: first,
+                count,
+                limit: self.pool.shared().options.job_limit,
+            };
+            if let Err(error) = self.pool.shared().accept(job, false, true) {
+                let error = Arc::new(error);
+                for index in first..first + usize::from(count) {
+                    let error = Error::Refused(Arc::clone(&error));
+                    self.results
+                        .deliver(index, Err(JobError::Rejected(Box::new(error))));
+                }
+                self.call = Err(None); // It won't take others either.
+                more = false;
+            }
+        }
+        if let Some(error) = rejected {
+            let error = match error {
+                CodecError::TooLarge { len, max } => Error::TooLarge { len, max },
+                other => Error::Argument {
+                    reason: other.to_string(),
+                },
+            };
+            let index = first + usize::from(count);
+            self.results
+                .deliver(index, Err(JobError::Rejected(Box::new(error))));
+        }
+        more
+    }
+
+    fn next_outcome(&mut self) -> Option<(usize, Outcome)> {
+        if self.ready.is_empty() {
+            self.results.try_take(&mut self.ready);
+        }
+        // Keep the workers busy before anything else is done.
+        if self.ready.len() < 2 || self.returned.is_multiple_of(64) {
+            self.submit_ahead();
+        }
+        if self.ready.is_empty() {
+            if self.returned == self.pulled {
+                return None;
+            }
+            self.results.take(&mut self.ready);
+        }
+        self.returned += 1;
+        self.ready.pop_front()
+    }
+}
+
+impl<I: Iterator, R: DeserializeOwned> Iterator for Map<'_, I, R>
+where
+    I::Item: Serialize,
+{
+    type Item = Result<R, JobError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_outcome().map(|(_, outcome)| decode(outcome))
+    }
+}
+
+impl<I: Iterator, R> Drop for Map<'_, I, R> {
+    fn drop(&mut self) {
+        let mut inner = self.results.lock();
+        inner.abandoned = true;
+        let thrown_away = std::mem::take(&mut inner.ordered);
+        drop(inner);
+        drop(thrown_away);
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for Map<'_, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("pulled", &self.pulled)
+            .field("returned", &self.returned)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The results of [`ProcessPool::map_unordered`]: as [`Map`], with the number of
+/// the input beside each result.
+#[must_use = "nothing is submitted before the iterator is used"]
+#[derive(Debug)]
+pub struct MapUnordered<'p, I: Iterator, R>(Map<'p, I, R>);
+
+impl<I: Iterator, R> MapUnordered<'_, I, R>
+where
+    I::Item: Serialize,
+{
+    /// As [`Map::chunk`].
+    pub fn chunk(self, jobs: usize) -> Self {
+        MapUnordered(self.0.chunk(jobs))
+    }
+
+    /// As [`Map::window`].
+    pub fn window(self, jobs: usize) -> Self {
+        MapUnordered(self.0.window(jobs))
+    }
+}
+
+impl<I: Iterator, R: DeserializeOwned> Iterator for MapUnordered<'_, I, R>
+where
+    I::Item: Serialize,
+{
+    type Item = (usize, Result<R, JobError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (index, outcome) = self.0.next_outcome()?;
+        Some((index, decode(outcome)))
+    }
+}
+
+impl ProcessPool {
+    /// Runs `function` on every input; results come in the order of the inputs.
+    ///
+    /// Lazy: inputs are pulled as far ahead as keeps the workers busy. Short jobs
+    /// travel in chunks whose size follows their measured length, see
+    /// [`Map::chunk`] and [`Map::window`] to set them.
+    ///
+    /// ```
+    /// # let pool = threeply_pools::process::ProcessPool::new(2)?;
+    /// let squares: Result<Vec<u64>, _> = pool.map(|n: u64| n * n, 0..1000).collect();
+    /// assert_eq!(squares?[999], 998_001);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map<A, R, I>(&self, function: fn(A) -> R, inputs: I) -> Map<'_, I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.map_call(Call::of(function), inputs, true)
+    }
+
+    /// As [`map`](ProcessPool::map), but results come as they are ready, each with
+    /// the number of its input.
+    pub fn map_unordered<A, R, I>(
+        &self,
+        function: fn(A) -> R,
+        inputs: I,
+    ) -> MapUnordered<'_, I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        MapUnordered(self.map_call(Call::of(function), inputs, false))
+    }
+
+    /// As [`map`](ProcessPool::map) for a function of two arguments.
+    pub fn starmap<A, B, R, I>(&self, function: fn(A, B) -> R, inputs: I) -> Map<'_, I::IntoIter, R>
+    where
+        I: IntoIterator<Item = (A, B)>,
+        A: Serialize + DeserializeOwned,
+        B: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.map_call(Call::of_two(function), inputs, true)
+    }
+
+    fn map_call<I: IntoIterator, R>(
+        &self,
+        call: Call,
+        inputs: I,
+        ordered: bool,
+    ) -> Map<'_, I::IntoIter, R> {
+        const { assert!(CHUNK_BYTES < INLINE_MAX) };
+        Map {
+            pool: self,
+            call: locate(call).map_err(Some),
+            inputs: inputs.into_iter().fuse(),
+            results: Arc::new(Results::new(ordered)),
+            ready: VecDeque::new(),
+            pulled: 0,
+            returned: 0,
+            chunk: None,
+            window: None,
+            result: PhantomData,
+        }
+    }
+}
+
+/// Jobs in the order in which they are done, each with its place in `jobs`.
+///
+/// Blocks between them. The iterator ends when all are done.
+pub fn as_completed<R: DeserializeOwned>(
+    jobs: impl IntoIterator<Item = JobHandle<R>>,
+) -> AsCompleted<R> {
+    let (done, completed) = mpsc::channel();
+    let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
+    for (index, job) in jobs.iter().flatten().enumerate() {
+        let done = done.clone();
+        job.on_done(move || {
+            let _ = done.send(index);
+        });
+    }
+    AsCompleted { jobs, completed }
+}
+
+/// The iterator of [`as_completed`].
+#[derive(Debug)]
+pub struct AsCompleted<R> {
+    jobs: Vec<Option<JobHandle<R>>>,
+    completed: mpsc::Receiver<usize>,
+}
+
+impl<R: DeserializeOwned> Iterator for AsCompleted<R> {
+    type Item = (usize, Result<R, JobError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Ends when every job's callback, and with it its sender, is gone.
+        let index = self.completed.recv().ok()?;
+        let job = self.jobs[index].take()?;
+        Some((index, job.wait()))
+    }
+}
