@@ -238,3 +238,65 @@ impl Scheduler {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::panic::Location;
+
+    use super::*;
+    use crate::task::blocks::Blocks;
+    use crate::task::cell::Birth;
+    use crate::task::id::TaskIds;
+
+    fn add(scheduler: &mut Scheduler, ids: &mut TaskIds) -> WakeId {
+        let wake_id = scheduler.reserve();
+        let birth = Birth {
+            id: ids.next(),
+            wake_id,
+            site: Location::caller(),
+            joinable: false,
+            extra: None,
+        };
+        let task = TaskRef::new(&mut Blocks::new(), birth, pending::<()>());
+        scheduler.fill(wake_id, task.task().clone());
+        wake_id
+    }
+
+    #[test]
+    fn generations_wrap_around_and_the_oldest_waker_is_then_a_false_hit_at_worst() {
+        let (mut scheduler, mut ids) = (Scheduler::new(1), TaskIds::default());
+        let first = add(&mut scheduler, &mut ids);
+        assert_eq!((first.slot(), first.generation()), (1, 0));
+        // As if 2^24 − 1 owners had come and gone.
+        drop(scheduler.remove(1));
+        scheduler.slots[1].word = EMPTY | GENERATION;
+        let last = add(&mut scheduler, &mut ids);
+        assert_eq!(last.generation(), GENERATION);
+        scheduler.wake(first);
+        assert!(scheduler.queue.is_empty() && scheduler.wakes_spurious == 1);
+        scheduler.wake(last);
+        assert_eq!(scheduler.pop().map(|popped| popped.0), Some(1));
+        drop(scheduler.remove(1));
+        // Round again: the first waker's number is in use, and it hits.
+        let again = add(&mut scheduler, &mut ids);
+        assert_eq!(again, first);
+        scheduler.wake(first);
+        assert_eq!(scheduler.queue.len(), 1);
+    }
+
+    #[test]
+    fn a_place_is_not_given_away_while_the_queue_holds_its_number() {
+        let (mut scheduler, mut ids) = (Scheduler::new(1), TaskIds::default());
+        let old = add(&mut scheduler, &mut ids);
+        scheduler.wake(old);
+        drop(scheduler.remove(old.slot()));
+        let other = add(&mut scheduler, &mut ids);
+        assert_ne!(other.slot(), old.slot());
+        scheduler.wake(old);
+        assert!(scheduler.pop().is_none());
+        let heir = add(&mut scheduler, &mut ids);
+        assert_eq!(heir.slot(), old.slot());
+        assert_eq!(heir.generation(), old.generation() + 1);
+    }
+}

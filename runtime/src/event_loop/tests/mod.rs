@@ -1,6 +1,11 @@
 //! What a loop promises, by topic.
 
 mod basics;
+mod fairness;
+mod lifecycle;
+mod model;
+mod panics;
+mod wakers;
 
 use std::time::Duration;
 
