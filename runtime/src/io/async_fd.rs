@@ -109,8 +109,8 @@ impl<T: AsFd> Async<T> {
     ///
     /// # Errors
     /// If the descriptor can't be watched.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.until(Direction::Read, PollFlags::POLLIN).await
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.until(Direction::Read, PollFlags::POLLIN)
     }
 
     /// Waits until a write is worth trying; otherwise as [`readable`](Async::readable).
@@ -120,19 +120,28 @@ impl<T: AsFd> Async<T> {
     ///
     /// # Errors
     /// If the descriptor can't be watched.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.until(Direction::Write, PollFlags::POLLOUT).await
+    pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
+        self.until(Direction::Write, PollFlags::POLLOUT)
     }
 
-    async fn until(&self, direction: Direction, flags: PollFlags) -> io::Result<()> {
-        loop {
-            let mut fds = [PollFd::new(self.inner.as_fd(), flags)];
-            if nix::poll::poll(&mut fds, PollTimeout::ZERO)? > 0 {
-                return Ok(());
+    /// Hand-written, since idle connections wait here, and an `async fn` would
+    /// hold twice as much.
+    fn until(
+        &self,
+        direction: Direction,
+        flags: PollFlags,
+    ) -> impl Future<Output = io::Result<()>> {
+        let mut ready = self.watch.source.ready(direction);
+        poll_fn(move |cx| {
+            loop {
+                ready!(Pin::new(&mut ready).poll(cx))?;
+                let mut fds = [PollFd::new(self.inner.as_fd(), flags)];
+                if nix::poll::poll(&mut fds, PollTimeout::ZERO)? > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                self.watch.source.clear(direction);
             }
-            self.watch.source.clear(direction);
-            self.watch.source.ready(direction).await?;
-        }
+        })
     }
 
     /// Calls `op`, which reads from `T` in some way, until it doesn't say

@@ -177,8 +177,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`Async::readable`].
-    pub async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        self.io.readable()
     }
 
     /// Waits until a write is worth trying.
@@ -188,8 +188,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`Async::writable`].
-    pub async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await
+    pub fn writable(&self) -> impl Future<Output = io::Result<()>> {
+        self.io.writable()
     }
 
     /// Reads what is there now, without waiting: `WouldBlock` if that is nothing.

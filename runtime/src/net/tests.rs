@@ -344,6 +344,29 @@ fn two_tasks_may_wait_on_one_socket() {
 }
 
 #[test]
+fn who_polls_and_who_awaits_are_both_woken() {
+    run(async {
+        let (mut client, server) = pair().await;
+        let server = Rc::new(server);
+        // The first awaits and sits down, the second polls and takes its seat, the
+        // third awaits and finds the seat taken.
+        let reads = |stream: Rc<TcpStream>| async move {
+            stream.readable().await.unwrap();
+            0
+        };
+        let first = spawn(reads(server.clone()));
+        let polling = server.clone();
+        let second = spawn(async move { (&*polling).read(&mut [0; 1]).await.unwrap() });
+        let third = spawn(reads(server.clone()));
+        crate::time::sleep(Duration::from_millis(1)).await;
+        client.write_all(b"for all").await.unwrap();
+        first.await.unwrap();
+        assert_eq!(second.await.unwrap(), 1);
+        third.await.unwrap();
+    });
+}
+
+#[test]
 fn unix_sockets_connect_by_path_and_report_absence() {
     run(async {
         let directory = std::env::temp_dir();

@@ -32,8 +32,14 @@
 //! # Who waits
 //! `poll_read` and `poll_write` are for one task each: the last one that asked is
 //! woken. `async` functions on `&self` (`accept`, `recv_from`, `readable`) may be
-//! awaited by any number of tasks: each has an entry in a list, all are woken,
-//! and try again in the order in which they came.
+//! awaited by any number of tasks: all are woken, and try again.
+//!
+//! Nearly always it is one task, and an idle connection should cost little
+//! memory. So each direction has one seat for a waker, and only those who find it
+//! taken by another task go into a list, which is allocated then. Who polls may
+//! take the seat from whoever polled before, but not from an `async` function: that
+//! one moves to the list. Wakers that nobody waits for any more may stay in the
+//! seat, for one wake in vain; those in the list leave with their futures.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -66,7 +72,7 @@ pub struct Source {
     read: Side,
     write: Side,
     /// Most sources never need it.
-    waiters: RefCell<Option<Box<Waiters>>>,
+    waiters: Cell<Option<Box<Waiters>>>,
 }
 
 struct Home {
@@ -78,13 +84,18 @@ struct Side {
     ready: Cell<bool>,
     /// The end or an error has been announced: trying never blocks again.
     ended: Cell<bool>,
-    /// The task that polls.
-    poller: Cell<Option<Waker>>,
+    /// Who waits, if it is one task.
+    seat: Cell<Option<Waker>>,
+    /// Whether an `async` function sits there.
+    reserved: Cell<bool>,
 }
 
+/// Those who found the seat taken. Ids are above zero and never come again: once
+/// made, the list stays, since a future whose entry was taken out by an event must
+/// not take somebody else for itself.
 #[derive(Default)]
 struct Waiters {
-    next_id: u64,
+    last_id: u64,
     list: Vec<(u64, Direction, Waker)>,
 }
 
@@ -93,16 +104,36 @@ impl Side {
         Side {
             ready: Cell::new(true),
             ended: Cell::new(false),
-            poller: Cell::new(None),
+            seat: Cell::new(None),
+            reserved: Cell::new(false),
         }
     }
 
-    fn poll_by(&self, waker: &Waker) {
-        let current = match self.poller.take() {
-            Some(current) if current.will_wake(waker) => current,
-            _ => waker.clone(),
-        };
-        self.poller.set(Some(current));
+    /// Seats the task that polls; returns the waker of an `async` function that has
+    /// to stand up for it.
+    fn seat_poller(&self, waker: &Waker) -> Option<Waker> {
+        match self.seat.take() {
+            Some(seated) if seated.will_wake(waker) => {
+                self.seat.set(Some(seated));
+                None
+            }
+            former => {
+                self.seat.set(Some(waker.clone()));
+                let reserved = self.reserved.replace(false);
+                former.filter(|_| reserved)
+            }
+        }
+    }
+
+    /// Seats the task of an `async` function, unless another sits there.
+    fn reserve(&self, waker: &Waker) -> bool {
+        let seated = self.seat.take();
+        let free = seated.as_ref().is_none_or(|seated| seated.will_wake(waker));
+        if free {
+            self.reserved.set(true);
+        }
+        self.seat.set(seated.or_else(|| Some(waker.clone())));
+        free
     }
 }
 
@@ -115,7 +146,7 @@ impl Source {
             home: RefCell::new(None),
             read: Side::new(),
             write: Side::new(),
-            waiters: RefCell::new(None),
+            waiters: Cell::new(None),
         })
     }
 
@@ -165,8 +196,29 @@ impl Source {
     /// # Panics
     /// Outside a loop.
     pub fn wait(self: &Rc<Self>, direction: Direction, cx: &Context<'_>) -> io::Result<()> {
-        self.side(direction).poll_by(cx.waker());
+        if let Some(other) = self.side(direction).seat_poller(cx.waker()) {
+            self.enlist(direction, other);
+        }
         Reactor::with_current(|reactor| self.settle(reactor))
+    }
+
+    /// Puts a waker into the list; returns how to find it there.
+    fn enlist(&self, direction: Direction, waker: Waker) -> u64 {
+        let mut waiters = self.waiters.take().unwrap_or_default();
+        waiters.last_id += 1;
+        let id = waiters.last_id;
+        waiters.list.push((id, direction, waker));
+        self.waiters.set(Some(waiters));
+        id
+    }
+
+    /// Takes the waker of this id out of the list, if it is there.
+    fn delist(&self, id: u64) -> Option<Waker> {
+        let mut waiters = self.waiters.take()?;
+        let index = waiters.list.iter().position(|entry| entry.0 == id);
+        let waker = index.map(|index| waiters.list.remove(index).2);
+        self.waiters.set(Some(waiters));
+        waker
     }
 
     /// As [`wait`](Source::wait), for any number of tasks: a future that is ready
@@ -178,7 +230,7 @@ impl Source {
         Ready {
             source: self,
             direction,
-            id: None,
+            id: 0,
         }
     }
 
@@ -223,26 +275,25 @@ impl Source {
         if ended {
             side.ended.set(true);
         }
-        if let Some(waker) = side.poller.take() {
+        side.reserved.set(false);
+        if let Some(waker) = side.seat.take() {
             waker.wake();
         }
-        if self.waiters.borrow().is_some() {
-            for waker in self.take_waiters(direction) {
-                waker.wake(); // Outside the borrow: a foreign waker may do anything.
-            }
+        if let Some(waiters) = self.waiters.take() {
+            self.wake_waiters(waiters, direction);
         }
     }
 
-    fn take_waiters(&self, direction: Direction) -> Vec<Waker> {
-        let mut waiters = self.waiters.borrow_mut();
-        let Some(waiters) = waiters.as_mut() else {
-            return Vec::new();
-        };
-        waiters
+    #[cold]
+    fn wake_waiters(&self, mut waiters: Box<Waiters>, direction: Direction) {
+        let woken: Vec<_> = waiters
             .list
             .extract_if(.., |entry| entry.1 == direction)
-            .map(|entry| entry.2)
-            .collect()
+            .collect();
+        self.waiters.set(Some(waiters));
+        for (_, _, waker) in woken {
+            waker.wake(); // After all else: a foreign waker may do anything.
+        }
     }
 }
 
@@ -263,45 +314,32 @@ impl fmt::Debug for Source {
 pub struct Ready<'a> {
     source: &'a Rc<Source>,
     direction: Direction,
-    /// The entry in the list, which may have been taken out by an event.
-    id: Option<u64>,
+    /// The entry in the list, which an event may have taken out; or zero.
+    id: u64,
 }
 
 impl Future for Ready<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.source.is_ready(self.direction) {
+        let (source, direction) = (self.source, self.direction);
+        if source.is_ready(direction) {
+            self.id = 0; // The event that made it ready has emptied the list.
             return Poll::Ready(Ok(()));
         }
-        Reactor::with_current(|reactor| self.source.settle(reactor))?;
-        let mut waker = cx.waker().clone();
-        let mut waiters = self.source.waiters.borrow_mut();
-        let list = waiters.get_or_insert_default();
-        let own = list.list.iter_mut().find(|entry| Some(entry.0) == self.id);
-        match own {
-            Some(entry) => std::mem::swap(&mut entry.2, &mut waker),
-            None => {
-                let id = list.next_id;
-                list.next_id += 1;
-                list.list.push((id, self.direction, waker));
-                self.id = Some(id);
-                return Poll::Pending;
-            }
+        Reactor::with_current(|reactor| source.settle(reactor))?;
+        if self.id != 0 || !source.side(direction).reserve(cx.waker()) {
+            drop(source.delist(self.id));
+            self.id = source.enlist(direction, cx.waker().clone());
         }
-        drop(waiters); // Before the old waker is.
         Poll::Pending
     }
 }
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        let mut waiters = self.source.waiters.borrow_mut();
-        let Some(list) = waiters.as_mut() else { return };
-        let own = list.list.iter().position(|entry| entry.0 == id);
-        let own = own.map(|index| list.list.remove(index));
-        drop(waiters); // Before the waker is.
-        drop(own);
+        if self.id != 0 {
+            drop(self.source.delist(self.id));
+        }
     }
 }
