@@ -14,10 +14,8 @@
 //! A consumer whose turn is granted owns *one* item, not a particular one: it
 //! takes whichever is first by then.
 //!
-//! Read before: `permits.rs`, `mpsc.rs`; after: `limiter.rs`.
+//! Read before: `permits.rs`, `mpsc.rs`; after: `queue/discipline.rs`.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
@@ -30,6 +28,10 @@ use super::family::{Family, Lock, Shared};
 use super::permits::{Permits, Refused};
 use super::place::Place;
 use super::wait_queue::{Ticket, WaitQueue};
+
+mod discipline;
+
+pub use discipline::{Discipline, Fifo, Lifo, Priority};
 
 /// The queue was shut down and is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,124 +64,6 @@ impl fmt::Display for TryGetError {
 }
 
 impl Error for TryGetError {}
-
-/// In which order items come out.
-pub trait Discipline<T>: Default {
-    /// Puts an item in.
-    fn push(&mut self, item: T);
-    /// Takes the first one out.
-    fn pop(&mut self) -> Option<T>;
-    /// How many there are.
-    fn len(&self) -> usize;
-    /// Whether there is none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// First in, first out. O(1).
-#[derive(Debug)]
-pub struct Fifo<T>(VecDeque<T>);
-
-/// Last in, first out. O(1).
-#[derive(Debug)]
-pub struct Lifo<T>(Vec<T>);
-
-/// The smallest first, equal ones in the order they came. O(log n).
-///
-/// `T`'s comparison runs while the queue is locked: it must not use the queue.
-#[derive(Debug)]
-pub struct Priority<T: Ord> {
-    heap: BinaryHeap<Ranked<T>>,
-    count: u64,
-}
-
-impl<T> Default for Fifo<T> {
-    fn default() -> Self {
-        Fifo(VecDeque::new())
-    }
-}
-
-impl<T> Discipline<T> for Fifo<T> {
-    fn push(&mut self, item: T) {
-        self.0.push_back(item);
-    }
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop_front()
-    }
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl<T> Default for Lifo<T> {
-    fn default() -> Self {
-        Lifo(Vec::new())
-    }
-}
-
-impl<T> Discipline<T> for Lifo<T> {
-    fn push(&mut self, item: T) {
-        self.0.push(item);
-    }
-    fn pop(&mut self) -> Option<T> {
-        self.0.pop()
-    }
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl<T: Ord> Default for Priority<T> {
-    fn default() -> Self {
-        Priority {
-            heap: BinaryHeap::new(),
-            count: 0,
-        }
-    }
-}
-
-impl<T: Ord> Discipline<T> for Priority<T> {
-    fn push(&mut self, item: T) {
-        let came = self.count;
-        self.count += 1;
-        self.heap.push(Ranked { item, came });
-    }
-    fn pop(&mut self) -> Option<T> {
-        self.heap.pop().map(|ranked| ranked.item)
-    }
-    fn len(&self) -> usize {
-        self.heap.len()
-    }
-}
-
-/// An item in a heap that gives the *greatest* first: so the smallest item,
-/// and of equal ones the oldest, is the greatest.
-#[derive(Debug)]
-struct Ranked<T> {
-    item: T,
-    came: u64,
-}
-
-impl<T: Ord> Ord for Ranked<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.item.cmp(&self.item)).then(other.came.cmp(&self.came))
-    }
-}
-
-impl<T: Ord> PartialOrd for Ranked<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T: Ord> PartialEq for Ranked<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<T: Ord> Eq for Ranked<T> {}
 
 /// # Invariants
 ///
