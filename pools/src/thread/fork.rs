@@ -120,11 +120,10 @@ pub fn run_stolen(fork: ForkRef, seat: &Seat) {
         "J4: a thief begins a fork while it holds forks of its own"
     );
     seat.ask_for_sharing();
+    // SAFETY: the frame is alive until the latch is set (J1).
+    let run = unsafe { &*fork.0 }.run;
     // SAFETY: `run` was set for the type of this fork; we hold it by J2.
-    unsafe {
-        let run = (*fork.0).run;
-        run(fork, seat);
-    }
+    unsafe { run(fork, seat) };
 }
 
 /// Runs `a` and `b`, possibly at the same time; each is told whether a thief runs

@@ -152,7 +152,16 @@ thread_local! {
 }
 
 /// A blocking wait on an event loop's thread would stop all its tasks.
-pub(crate) fn refuse_on_event_loop() {}
+///
+/// # Panics
+/// On such a thread, with advice.
+pub(crate) fn refuse_on_event_loop() {
+    assert!(
+        threeply_runtime::context::try_with(|_| ()).is_none(),
+        "a blocking wait on an event loop's thread would stop all its tasks: await the handle, or \
+         wrap the call in `unblock`"
+    );
+}
 
 /// Ready when the job has ended. Cancel-safe: dropping the handle detaches the
 /// job and frees the waker.

@@ -247,7 +247,7 @@ impl Lane {
     pub fn injector_first(&self) -> bool {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
-        ticks % limits::INJECTOR_EVERY == 0
+        ticks.is_multiple_of(limits::INJECTOR_EVERY)
     }
 }
 

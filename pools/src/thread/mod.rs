@@ -18,6 +18,7 @@ pub mod iter;
 pub mod job;
 pub mod lane;
 pub mod latch;
+pub mod many;
 pub mod parker;
 pub mod pool;
 pub mod registry;
@@ -30,6 +31,7 @@ pub mod worker;
 pub use blocking::blocking;
 pub use completion::Outcome;
 pub use handle::JobHandle;
+pub use many::{AsCompleted, Map, MapOptions, as_completed, first_error, wait_all, wait_any};
 pub use pool::{Builder, ShutdownReport, ThreadPool};
 pub use scope::Scope;
 

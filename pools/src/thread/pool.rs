@@ -246,6 +246,10 @@ impl ThreadPool {
         GLOBAL.set(options.build()?).map_err(|_| exists())
     }
 
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     pub(crate) fn take_part<R>(
         &self,
         site: Site,

@@ -122,6 +122,7 @@ pub struct Registry {
     lanes: Mutex<Vec<Arc<LaneShared>>>,
     lane_count: AtomicUsize,
     /// Seats that no thread uses, of guests and of workers that ended.
+    #[allow(clippy::vec_box)] // a seat has an address while somebody sits there
     free_guests: Mutex<Vec<Box<Seat>>>,
     free_workers: Mutex<Vec<Lane>>,
     /// Guests at work now.

@@ -42,6 +42,7 @@ pub struct Scope<'scope> {
     cancelled: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Invariant in `'scope`, as rayon's and std's.
+    #[allow(clippy::type_complexity)]
     borrows: PhantomData<Box<dyn FnOnce(&Scope<'scope>) + 'scope>>,
 }
 

@@ -194,8 +194,10 @@ fn merge<T: Send, F>(
         merge_here(left, right, to, compare);
         return;
     }
-    // SAFETY: the runs' items are initialized.
-    let (items_left, items_right) = unsafe { (as_items(left), as_items(right)) };
+    // SAFETY: the run's items are initialized.
+    let items_left = unsafe { as_items(left) };
+    // SAFETY: the run's items are initialized.
+    let items_right = unsafe { as_items(right) };
     let (at_left, at_right) = if left.len() >= right.len() {
         let at = left.len() / 2;
         let pivot = &items_left[at];
@@ -233,6 +235,8 @@ unsafe fn as_items<T>(bits: &[MaybeUninit<T>]) -> &[T] {
     unsafe { &*(std::ptr::from_ref(bits) as *const [T]) }
 }
 
+// The loop's three steps are one argument each: both ends, room, distance.
+#[allow(clippy::multiple_unsafe_ops_per_block)]
 fn merge_here<T, F>(
     left: &[MaybeUninit<T>],
     right: &[MaybeUninit<T>],

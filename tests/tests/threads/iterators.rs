@@ -97,7 +97,7 @@ fn step(random: &mut Random, items: &[u64]) -> (Vec<u64>, Vec<u64>) {
                 .collect(),
         ),
         11 => (
-            items.to_vec().into_iter().map(|x| x + 1).collect(),
+            items.iter().map(|x| x + 1).collect(),
             items.to_vec().into_par_iter().map(|x| x + 1).collect(),
         ),
         12 => (

@@ -1,6 +1,8 @@
 //! The thread pool, from outside: what its users may rely on.
 
+mod bridges;
 mod iterators;
+mod many;
 mod random;
 mod stress;
 mod traps;
