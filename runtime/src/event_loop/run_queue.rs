@@ -66,6 +66,13 @@ impl RunQueue {
         Some(number)
     }
 
+    /// The number that stands `index` places behind the oldest. O(1).
+    #[inline]
+    #[must_use]
+    pub fn peek(&self, index: usize) -> Option<u32> {
+        (index < self.len()).then(|| self.ring[self.place(self.head.wrapping_add(index))])
+    }
+
     /// Brings the number that stands `index` places behind the oldest to the
     /// front, in exchange for it. O(1).
     pub fn bring_to_front(&mut self, index: usize) {
@@ -123,6 +130,7 @@ mod tests {
             }
             if !model.is_empty() && step % 7 == 0 {
                 let index = step as usize % model.len();
+                assert_eq!(queue.peek(index), model.get(index).copied());
                 queue.bring_to_front(index);
                 model.swap(0, index);
             }

@@ -55,6 +55,7 @@ use super::hook::{contain, report};
 use super::id::{TaskId, WakeId};
 use super::join_error::{JoinError, Who};
 use super::local::Locals;
+use super::prefetch::{LINE, prefetch};
 
 /// Where a task is in its life; drawn in the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +182,15 @@ pub(crate) struct Birth {
 }
 
 impl TaskRef {
+    /// Asks for the memory of the header and the beginning of the future.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        let header = self.0.as_ptr().cast::<u8>();
+        for line in 0..3 {
+            prefetch(header.wrapping_add(line * LINE));
+        }
+    }
+
     /// Puts `future` into a new cell.
     #[inline]
     pub(crate) fn new<F: Future + 'static>(

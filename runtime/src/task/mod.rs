@@ -23,6 +23,7 @@ pub mod id;
 pub mod join;
 pub mod join_error;
 pub mod local;
+pub(crate) mod prefetch;
 pub mod slab;
 pub(crate) mod waker;
 pub mod yielding;

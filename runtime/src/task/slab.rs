@@ -31,8 +31,9 @@
 
 use super::cell::{Borrowed, TaskRef};
 use super::id::{GENERATION_BITS, WakeId};
+use super::prefetch::prefetch;
 use crate::event_loop::run_queue::RunQueue;
-use crate::limits::MAX_TASKS;
+use crate::limits::{MAX_TASKS, PREFETCH_FROM_TASKS, PREFETCH_PLACES_AHEAD};
 
 /// The place whose "wakes" mean that another thread left a call in the loop's
 /// mailbox.
@@ -214,6 +215,9 @@ impl Scheduler {
     pub(crate) fn pop(&mut self) -> Option<(u32, Borrowed)> {
         loop {
             let number = self.queue.pop()?;
+            if self.slots.len() > PREFETCH_FROM_TASKS {
+                self.prefetch_next();
+            }
             let slot = &mut self.slots[number as usize];
             slot.word &= !QUEUED;
             if let Some(task) = &slot.task {
@@ -222,6 +226,22 @@ impl Scheduler {
             }
             slot.next_free = self.free;
             self.free = number;
+        }
+    }
+
+    /// Has the memory of the next tasks on its way by the time they are polled:
+    /// first the place, then, when that is near, the task that it names.
+    #[inline]
+    fn prefetch_next(&self) {
+        if let Some(number) = self.queue.peek(PREFETCH_PLACES_AHEAD)
+            && let Some(slot) = self.slots.get(number as usize)
+        {
+            prefetch(slot);
+        }
+        if let Some(number) = self.queue.peek(PREFETCH_PLACES_AHEAD / 2)
+            && let Some(task) = self.get(number)
+        {
+            task.prefetch();
         }
     }
 
