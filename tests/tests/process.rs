@@ -485,6 +485,7 @@ fn a_job_that_closes_all_descriptors_still_answers() {
 }
 
 #[test]
+#[allow(clippy::zombie_processes)] // left behind on purpose
 fn a_job_that_leaves_a_daemon_behind_does_not_hold_anything_up() {
     let _dog = watchdog();
     let pool = ProcessPool::new(1).unwrap();
@@ -799,4 +800,55 @@ fn workers_go_when_their_parent_is_killed() {
         }
     }
     end(pool);
+}
+
+// On the event loop.
+
+#[test]
+fn jobs_are_awaited_on_the_loop_that_hosts_the_supervisor() {
+    let _dog = watchdog();
+    threeply_runtime::block_on(async {
+        let pool = ProcessPool::builder().workers(2).build_on_loop().unwrap();
+        let jobs: Vec<_> = (0..500u32)
+            .map(|n| pool.submit(|n: u32| n + 1, n).unwrap())
+            .collect();
+        for (n, job) in (1..).zip(jobs) {
+            assert_eq!(job.await.unwrap(), n);
+        }
+        let died = pool.submit(|_: ()| std::process::abort(), ()).unwrap();
+        let _: &threeply_pools::process::JobHandle<()> = &died;
+        assert!(died.await.unwrap_err().death().is_some());
+        assert_eq!(
+            pool.submit_async(|n: u8| n, 4)
+                .await
+                .unwrap()
+                .await
+                .unwrap(),
+            4
+        );
+        let report = pool.shutdown_async(Duration::from_secs(20)).await;
+        assert_eq!((report.completed, report.failed), (501, 1));
+    });
+}
+
+#[test]
+fn a_pool_ends_with_the_loop_that_hosts_it() {
+    let _dog = watchdog();
+    let (pool, job) = threeply_runtime::block_on(async {
+        let pool = ProcessPool::builder().workers(1).build_on_loop().unwrap();
+        let job = pool
+            .submit(
+                |_: ()| loop {
+                    std::thread::park()
+                },
+                (),
+            )
+            .unwrap();
+        threeply_runtime::yield_now().await;
+        (pool, job)
+    });
+    let outcome: Result<(), _> = job.wait();
+    assert!(matches!(outcome, Err(JobError::ShutDown)), "{outcome:?}");
+    assert!(matches!(pool.submit(|n: u8| n, 1), Err(Error::ShutDown)));
+    assert!(pool.worker_pids().is_empty());
 }

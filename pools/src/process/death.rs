@@ -168,8 +168,10 @@ impl Shared {
             }
             drop(state);
             Delivery::deliver_all(&mut deliveries);
-            // The supervisor must watch the new process.
+            // The supervisor must watch the new process; submitters may have to be
+            // told that there will be none.
             self.ring_supervisor();
+            self.tell_of_change();
         }
     }
 

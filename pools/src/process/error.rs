@@ -41,6 +41,8 @@ pub enum Error {
         /// The most that there may be.
         max: usize,
     },
+    /// No event loop runs on this thread.
+    NoLoop(threeply_runtime::Error),
     /// The queue is full (only from methods that don't wait).
     Full,
     /// The pool takes no more jobs.
@@ -78,6 +80,10 @@ impl fmt::Display for Error {
             ),
             Error::Full => f.write_str("the pool's queue is full: wait for a job, or use `submit`, which waits"),
             Error::ShutDown => f.write_str("the pool is shut down and takes no more jobs"),
+            Error::NoLoop(error) => write!(
+                f,
+                "the supervisor can't be hosted here: {error}; use `build`, which gives it a thread"
+            ),
             Error::Refused(error) => error.fmt(f),
             Error::Broken(failure) => write!(f, "the pool is broken: {failure}"),
         }
@@ -89,6 +95,7 @@ impl std::error::Error for Error {
         match self {
             Error::Start(error) => Some(error),
             Error::Resources { source, .. } => Some(source),
+            Error::NoLoop(error) => Some(error),
             Error::Refused(error) => error.source(),
             _ => None,
         }

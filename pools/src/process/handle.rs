@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use threeply_runtime::context::forbid_blocking;
 
 /// A submitted job. A `Future` of its result that may be awaited on any executor,
 /// and a handle to wait for it without one.
@@ -163,8 +164,10 @@ impl<R: DeserializeOwned> JobHandle<R> {
     ///
     /// # Panics
     /// If the result was taken before by [`try_take`](JobHandle::try_take) or by
-    /// polling.
+    /// polling; on the thread of an event loop, which it would block: await the
+    /// handle there.
     pub fn wait(self) -> Result<R, JobError> {
+        forbid_blocking("`JobHandle::wait`", "`.await` on the handle");
         self.wait_until(None);
         decode(self.cell.take().expect("done"))
     }
@@ -178,6 +181,7 @@ impl<R: DeserializeOwned> JobHandle<R> {
     /// # Panics
     /// As [`wait`](JobHandle::wait).
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<R, JobError>, JobHandle<R>> {
+        forbid_blocking("`JobHandle::wait_timeout`", "`timeout` around the handle");
         if self.wait_until(Instant::now().checked_add(timeout)) {
             Ok(decode(self.cell.take().expect("done")))
         } else {

@@ -198,9 +198,19 @@ impl Link {
     }
 
     fn is_zombie(&self) -> bool {
-        use nix::poll::{PollFd, PollFlags, PollTimeout};
+        self.poll_process(nix::poll::PollTimeout::ZERO)
+    }
+
+    /// Blocks until the process has ended (after a kill: for a moment).
+    pub fn wait_for_end(&self) -> bool {
+        while !self.poll_process(nix::poll::PollTimeout::NONE) {}
+        self.look_at_process()
+    }
+
+    fn poll_process(&self, timeout: nix::poll::PollTimeout) -> bool {
+        use nix::poll::{PollFd, PollFlags};
         let mut waited = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        nix::poll::poll(&mut waited, PollTimeout::ZERO).is_ok() && waited[0].any() == Some(true)
+        nix::poll::poll(&mut waited, timeout).is_ok() && waited[0].any() == Some(true)
     }
 
     /// Whether the process is known to have ended.

@@ -15,7 +15,7 @@ use crate::process::oom::OomCounter;
 use crate::process::page::{RingBytes, SharedFile};
 use crate::process::ring::Writer;
 use crate::process::start;
-use crate::process::state::{Phase, Placed, State, Tally};
+use crate::process::state::{Delivery, Phase, Placed, State, Tally};
 use crate::process::supervisor;
 use crate::process::text::Text;
 use crate::process::trampoline::Call;
@@ -27,6 +27,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
+use threeply_runtime::context::forbid_blocking;
 use threeply_runtime::sys::eventfd::EventFd;
 
 /// How a pool is to be; see [`Builder`] for what each means.
@@ -163,13 +164,49 @@ impl Builder {
         self
     }
 
-    /// Starts the workers. Returns as soon as their processes exist (about a
-    /// millisecond for each); they report for work meanwhile.
+    /// Starts the workers, and a thread for the supervisor. Returns as soon as their
+    /// processes exist (about a millisecond for each); they report for work
+    /// meanwhile.
     ///
     /// # Errors
     /// [`Error::NoWorkers`], [`Error::HookMissing`], [`Error::Argument`] for an
     /// initializer's argument, and what may go wrong when processes are started.
     pub fn build(self) -> Result<ProcessPool, Error> {
+        let shared = self.start_workers()?;
+        let thread = supervisor::on_a_thread(&shared).map_err(|source| {
+            shared.end_at_once();
+            Error::Resources {
+                what: "no thread for the supervisor",
+                source,
+            }
+        })?;
+        Ok(ProcessPool {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// As [`build`](Builder::build), but with the supervisor as a task of the event
+    /// loop that runs on this thread: a result then reaches the task that awaits
+    /// it without any other thread. When the loop ends, so does the pool; jobs
+    /// that aren't done by then fail with [`JobError::ShutDown`].
+    ///
+    /// A worker that died is replaced on the loop's thread, which takes it about
+    /// a millisecond.
+    ///
+    /// # Errors
+    /// As `build`, and [`Error::NoLoop`] if no loop runs on this thread.
+    pub fn build_on_loop(self) -> Result<ProcessPool, Error> {
+        threeply_runtime::context::check().map_err(Error::NoLoop)?;
+        let shared = self.start_workers()?;
+        supervisor::on_this_loop(&shared).map_err(Error::NoLoop)?;
+        Ok(ProcessPool {
+            shared,
+            thread: Mutex::new(None),
+        })
+    }
+
+    fn start_workers(self) -> Result<Arc<Shared>, Error> {
         if let Some(reason) = self.initializer_error {
             let reason = format!("the initializer: {reason}");
             return Err(Error::Argument { reason });
@@ -218,17 +255,7 @@ impl Builder {
                 }
             }
         }
-        let thread = supervisor::on_a_thread(&shared).map_err(|source| {
-            shared.end_at_once();
-            Error::Resources {
-                what: "no thread for the supervisor",
-                source,
-            }
-        })?;
-        Ok(ProcessPool {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(shared)
     }
 }
 
@@ -330,13 +357,20 @@ impl Shared {
         link.ring_if_asleep();
     }
 
-    fn end_at_once(&self) {
-        let mut state = self.lock();
-        state.phase = Phase::Closed;
-        for worker in state.workers.iter().flatten() {
-            worker.link.kill();
-            let _ = threeply_runtime::sys::pidfd::wait_exit(worker.link.pidfd());
+    /// Closes the pool without any patience: kills and reaps the workers, and fails
+    /// what they had.
+    pub fn end_at_once(&self) {
+        let mut deliveries = Vec::new();
+        self.lock().phase = Phase::Closed;
+        for link in self.links() {
+            link.kill();
+            let _ = link.wait_for_end();
+            self.worker_may_have_ended(&link);
         }
+        self.lock()
+            .fail_queue(|| JobError::ShutDown, &mut deliveries);
+        Delivery::deliver_all(&mut deliveries);
+        self.tell_of_change();
     }
 }
 
@@ -575,41 +609,51 @@ impl ProcessPool {
     /// passed, ends the workers, and waits for them.
     ///
     /// Jobs that weren't done by then fail with [`JobError::ShutDown`].
+    ///
+    /// # Panics
+    /// On the thread of an event loop, which it would block: use
+    /// [`shutdown_async`](ProcessPool::shutdown_async) there.
     pub fn shutdown(self, patience: Duration) -> ShutdownReport {
-        let before = self.shared.lock().tally;
-        let deadline = Instant::now().checked_add(patience);
-        self.shared.drain(deadline);
+        forbid_blocking("`ProcessPool::shutdown`", "`shutdown_async(..).await`");
+        let before = self.begin_shutdown(patience);
         let mut state = self.shared.lock();
-        let killed_late = {
-            while state.workers.iter().any(Option::is_some) || state.outstanding > 0 {
-                state = self.shared.wait_for_change(state, None);
-            }
-            state.tally
-        };
+        while !state.is_over() {
+            state = self.shared.wait_for_change(state, None);
+        }
+        let report = ShutdownReport::new(&before, &state.tally);
         drop(state);
         let thread = self
             .thread
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
-        let Tally {
-            completed,
-            failed,
-            started,
-            died,
-        } = killed_late;
-        ShutdownReport {
-            completed,
-            failed,
-            abandoned: failed - before.failed,
-            workers_started: started,
-            workers_died: died,
-        }
+        report
+    }
+
+    /// As [`shutdown`](ProcessPool::shutdown), but waits asynchronously, on any
+    /// executor.
+    ///
+    /// Cancel-safe in so far as the shutdown goes on if it is dropped.
+    pub async fn shutdown_async(self, patience: Duration) -> ShutdownReport {
+        let before = self.begin_shutdown(patience);
+        poll_fn(|context| {
+            let mut state = self.shared.lock();
+            if state.is_over() {
+                return Poll::Ready(ShutdownReport::new(&before, &state.tally));
+            }
+            state.room_wakers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn begin_shutdown(&self, patience: Duration) -> Tally {
+        let before = self.shared.lock().tally;
+        self.shared.drain(Instant::now().checked_add(patience));
+        before
     }
 }
 
@@ -659,7 +703,14 @@ impl Shared {
             if !wait {
                 return Err(Error::Full);
             }
-            state = self.wait_for_change(state, None);
+            drop(state);
+            forbid_blocking("`submit` to a full pool", "`submit_async(..).await`");
+            state = self.lock();
+            if state.phase == Phase::Open
+                && !state.has_room(&job, options.queue_jobs, options.queue_bytes)
+            {
+                state = self.wait_for_change(state, None);
+            }
         }
         let placed = state.accept(job, direct);
         let ticks = placed.is_some() && state.starts_ticking();
@@ -673,6 +724,18 @@ impl Shared {
             self.ring_supervisor();
         }
         Ok((placed, awake))
+    }
+}
+
+impl ShutdownReport {
+    fn new(before: &Tally, now: &Tally) -> ShutdownReport {
+        ShutdownReport {
+            completed: now.completed,
+            failed: now.failed,
+            abandoned: now.failed - before.failed,
+            workers_started: now.started,
+            workers_died: now.died,
+        }
     }
 }
 

@@ -622,6 +622,11 @@ impl State {
         }
     }
 
+    /// Whether nothing is left: no job, no worker.
+    pub fn is_over(&self) -> bool {
+        self.outstanding == 0 && self.workers.iter().all(Option::is_none)
+    }
+
     /// The smoothed length of a job, if any has run.
     pub fn job_time(&self) -> Option<Duration> {
         self.job_ns.map(Duration::from_nanos)

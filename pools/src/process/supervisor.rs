@@ -1,8 +1,13 @@
-//! The supervisor: everything but the hot path.
+//! The supervisor: everything but the hot path, as async code on the event loop.
 //!
 //! It waits at one point for all that may happen: its bell (replies that nobody
 //! else reads, and requests of other threads), the end of a worker's process, and
 //! the next deadline. It is woken for exceptions, not for every job.
+//!
+//! It is one future, hosted in one of two places: on a thread with a loop of its
+//! own ([`on_a_thread`]), for programs that block, or as a task of the loop that
+//! the caller runs anyway ([`on_this_loop`]), where replies reach awaiting tasks
+//! without any other thread.
 //!
 //! Read before this: [`super::pump`] and [`super::death`].
 
@@ -10,57 +15,153 @@ use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::pool::Shared;
 use crate::process::state::{Delivery, Phase, Stage, Verdict};
+use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use threeply_runtime::io::Async;
+use threeply_runtime::time::sleep_until;
+use threeply_runtime::{Error as LoopError, EventLoop};
 
 /// Hosts the supervisor on a thread of its own.
 ///
 /// # Errors
-/// If no thread can be started.
+/// If no thread or no event loop can be had.
 pub fn on_a_thread(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    thread::Builder::new()
+    let (ready, is_ready) = mpsc::channel();
+    let thread = thread::Builder::new()
         .name("threeply-supervisor".to_owned())
-        .spawn(move || supervise(&shared))
+        .spawn(move || {
+            let event_loop = match EventLoop::new() {
+                Ok(event_loop) => event_loop,
+                Err(error) => {
+                    let _ = ready.send(Err(io::Error::other(error)));
+                    return;
+                }
+            };
+            let _ = ready.send(Ok(()));
+            event_loop.block_on(supervise(shared));
+        })?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(gone) => Err(io::Error::other(gone)),
+    }
 }
 
-fn supervise(shared: &Shared) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout};
-    loop {
-        let Some(deadline) = shared.look_around(Instant::now()) else {
-            return;
-        };
+/// Hosts the supervisor on the event loop that runs on this thread.
+///
+/// # Errors
+/// If none does.
+pub fn on_this_loop(shared: &Arc<Shared>) -> Result<(), LoopError> {
+    threeply_runtime::context::check()?;
+    drop(threeply_runtime::spawn(supervise(Arc::clone(shared))));
+    Ok(())
+}
+
+/// A loop that ends takes its tasks with it: then nobody looks after the pool any
+/// more, and it is closed at once.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.end_at_once();
+    }
+}
+
+/// The bell, as a descriptor to be awaited.
+struct Bell(Arc<Shared>);
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.supervisor_bell.as_fd()
+    }
+}
+
+/// A worker's process, as a descriptor to be awaited.
+struct Process(Arc<Link>);
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.pidfd()
+    }
+}
+
+/// Supervises until the pool is closed and all its workers are gone.
+async fn supervise(shared: Arc<Shared>) {
+    let shared = Guard(shared);
+    let shared = &shared.0;
+    let Ok(bell) = Async::new(Bell(Arc::clone(shared))) else {
+        return;
+    };
+    let mut processes: Vec<Async<Process>> = Vec::new();
+    while let Some(deadline) = shared.look_around(Instant::now()) {
         let links = shared.links();
-        let mut waited = vec![PollFd::new(
-            shared.supervisor_bell.as_fd(),
-            PollFlags::POLLIN,
-        )];
-        for link in &links {
-            waited.push(PollFd::new(link.pidfd(), PollFlags::POLLIN));
+        processes.retain(|process| {
+            let link = &process.get_ref().0;
+            links.iter().any(|other| Arc::ptr_eq(other, link))
+        });
+        for link in links {
+            let is_watched = |process: &Async<Process>| Arc::ptr_eq(&process.get_ref().0, &link);
+            if !processes.iter().any(is_watched)
+                && let Ok(process) = Async::new(Process(link))
+            {
+                processes.push(process);
+            }
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = left.saturating_add(Duration::from_micros(999));
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        if nix::poll::poll(&mut waited, timeout).is_err() {
-            continue;
-        }
-        if waited[0].any() == Some(true) {
-            let _ = shared.supervisor_bell.drain();
-        }
+        something_happens(&bell, &processes, deadline).await;
         // Asked for anew: the bell may have been rung by a worker that was started
         // while we slept.
         for link in &shared.links() {
             shared.pump_if_free(link);
-        }
-        for (link, waited) in links.iter().zip(&waited[1..]) {
-            if waited.any() == Some(true) {
+            if link.has_ended() {
                 shared.worker_may_have_ended(link);
             }
         }
     }
+}
+
+/// The single wait point: the bell, the end of a process, or the deadline.
+async fn something_happens(bell: &Async<Bell>, processes: &[Async<Process>], deadline: Instant) {
+    let mut timer = pin!(sleep_until(deadline));
+    poll_fn(|context| {
+        // All are asked each time, so that each knows whom to wake.
+        let mut happened = is_rung(bell, context);
+        for process in processes {
+            happened |= has_ended(process, context);
+        }
+        happened |= timer.as_mut().poll(context).is_ready();
+        if happened {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+fn is_rung(bell: &Async<Bell>, context: &mut Context<'_>) -> bool {
+    let rung = bell.poll_read_with(context, |bell| match bell.0.supervisor_bell.drain()? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        rings => Ok(rings),
+    });
+    rung.is_ready()
+}
+
+fn has_ended(process: &Async<Process>, context: &mut Context<'_>) -> bool {
+    let ended = process.poll_read_with(context, |process| {
+        if process.0.look_at_process() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    });
+    ended.is_ready()
 }
 
 impl Shared {
