@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::machine::Machine;
 use crate::report::{digits, html, json, table};
 use crate::runner::{self, Plan, Progress, Row};
-use crate::workload::{Entry, Group, Run, Size, Workload};
+use crate::workload::{Entry, Group, Size, Workload};
 use crate::{instructions, measure, sys, workloads};
 
 /// Measures Threeply beside its peers and beside the limits of the machine.
@@ -372,12 +372,9 @@ impl Bar {
     fn new(workloads: &[Workload], plan: &Plan) -> Bar {
         let runs: usize = workloads
             .iter()
-            .flat_map(|workload| &workload.entries)
-            .filter(|entry| plan.wants(entry.engine))
-            .map(|entry| match entry.run {
-                Run::Python { .. } => plan.python_rounds.min(plan.rounds),
-                _ => plan.rounds,
-            })
+            .flat_map(|workload| workload.entries.iter().map(move |entry| (workload, entry)))
+            .filter(|(_, entry)| plan.wants(entry.engine))
+            .map(|(workload, entry)| plan.rounds_of(workload, entry))
             .sum();
         let bar = ProgressBar::with_draw_target(Some(runs as u64), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} · {eta} left · {msg}")

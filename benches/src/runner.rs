@@ -59,11 +59,16 @@ impl Plan {
         }
     }
 
-    fn rounds_of(&self, engine: &str) -> usize {
-        if is_python(engine) {
-            self.python_rounds.min(self.rounds)
-        } else {
-            self.rounds
+    /// Rounds of an engine in a row: fewer for Python and, in a quick run, for
+    /// rows whose single run is long.
+    pub fn rounds_of(&self, workload: &Workload, entry: &Entry) -> usize {
+        let long = self.size == Size::Quick
+            && !matches!(entry.run, Run::PerOp(_))
+            && workload.once_takes >= Duration::from_millis(1_500);
+        match () {
+            () if long => self.rounds.min(3),
+            () if is_python(entry.engine) => self.python_rounds.min(self.rounds),
+            () => self.rounds,
         }
     }
 
@@ -86,7 +91,7 @@ impl Plan {
                     Run::Once(_) => once,
                     Run::Python { .. } => once.max(per_op) * 2,
                 };
-                run * self.rounds_of(entry.engine) as u32
+                run * self.rounds_of(workload, entry) as u32
             })
             .sum()
     }
@@ -222,7 +227,7 @@ impl Measured<'_> {
         for index in order {
             let entry = self.entries[index].clone();
             let failed = row.failed.iter().any(|(engine, _)| engine == entry.engine);
-            if failed || round >= self.plan.rounds_of(entry.engine) || sys::interrupted() {
+            if failed || round >= self.plan.rounds_of(self.workload, &entry) || sys::interrupted() {
                 continue;
             }
             progress.begins(self.workload, &entry, round);

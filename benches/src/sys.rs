@@ -57,8 +57,10 @@ pub fn unpin() {
 fn set_affinity(cpus: &[usize]) {
     let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
     for &cpu in cpus {
-        // SAFETY: all zeroes is a valid set and `cpu` came out of one.
-        unsafe { libc::CPU_SET(cpu, set.assume_init_mut()) };
+        // SAFETY: all zeroes is a valid set.
+        let set = unsafe { set.assume_init_mut() };
+        // SAFETY: `cpu` came out of such a set, so it is below its capacity.
+        unsafe { libc::CPU_SET(cpu, set) };
     }
     // SAFETY: the pointer is to a cpu_set_t of the given size.
     let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr()) };

@@ -151,6 +151,8 @@ pub enum Bar {
     NotBehind(&'static str),
     /// At most this multiple of the cost of `limit`.
     OfLimit(f64),
+    /// At most this multiple of the cost of this engine.
+    Of(&'static str, f64),
     /// At least so many times better than the best of Python's.
     TimesPython(f64),
     /// At most (for rates: at least) this figure, in the row's unit.

@@ -35,7 +35,7 @@ pub fn ratio(better: Better, ours: &Line, theirs: &Line) -> f64 {
 }
 
 /// The best of the lines that `which` picks.
-pub fn best<'a>(row: &'a Row, which: impl Fn(&Line) -> bool) -> Option<&'a Line> {
+pub fn best(row: &Row, which: impl Fn(&Line) -> bool) -> Option<&Line> {
     let better = row.workload.unit.better();
     row.lines
         .iter()
@@ -100,6 +100,7 @@ fn judge_one(row: &Row, ours: &Line, bar: Bar) -> Verdict {
             best(row, |line| is_peer(line.engine)),
             1.0,
         ),
+        Bar::Of(name, most) => (format!("≤ {most}x of {name}"), named(name), 1.0 / most),
         Bar::OfLimit(most) => (format!("≤ {most}x of limit"), named("limit"), 1.0 / most),
         Bar::TimesPython(times) => (
             format!("{times}x Python"),
@@ -132,7 +133,7 @@ fn judge_one(row: &Row, ours: &Line, bar: Bar) -> Verdict {
         Outcome::Missed
     };
     let measured = match bar {
-        Bar::OfLimit(_) => format!("{:.2}x", 1.0 / got),
+        Bar::OfLimit(_) | Bar::Of(..) => format!("{:.2}x", 1.0 / got),
         Bar::AheadOfAll => format!("{got:.2}x {}", other.engine),
         _ => format!("{got:.2}x"),
     };

@@ -160,7 +160,7 @@ pub fn workloads() -> Vec<Workload> {
                 Unit::Ns,
                 "run of a small closure from outside (rayon: in_place_scope)"
             )
-            .bar(Bar::Times("rayon", 1.0 / 1.2)),
+            .bar(Bar::Of("rayon", 1.2)),
             PerOp,
             run_small
         )

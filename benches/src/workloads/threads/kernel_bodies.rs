@@ -26,7 +26,7 @@ pub fn filter(scale: &Scale) -> u64 {
         .numbers
         .par_iter()
         .copied()
-        .filter(|&x| mix(x) % 3 == 0)
+        .filter(|&x| mix(x).is_multiple_of(3))
         .collect();
     kept.len() as u64 ^ kept.last().copied().unwrap_or(0)
 }

@@ -152,8 +152,8 @@ impl Body {
 
     /// Moves on.
     pub fn step(&mut self, pull: &[f64; 3]) {
-        for axis in 0..3 {
-            self.speed[axis] += pull[axis] * 1e-6;
+        for (axis, pull) in pull.iter().enumerate() {
+            self.speed[axis] += pull * 1e-6;
             self.place[axis] += self.speed[axis];
         }
     }
@@ -273,7 +273,7 @@ mod plain {
             .numbers
             .iter()
             .copied()
-            .filter(|&x| mix(x) % 3 == 0)
+            .filter(|&x| mix(x).is_multiple_of(3))
             .collect();
         kept.len() as u64 ^ kept.last().copied().unwrap_or(0)
     }
