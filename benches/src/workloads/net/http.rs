@@ -1,17 +1,18 @@
-//! An HTTP server that says hello: by hyper on tokio, and by `httparse` alone.
+//! HTTP servers that say hello: ours, hyper on tokio, and the limit.
 //!
-//! hyper is the usual choice on tokio; `httparse` is the parser inside it, and
-//! what the limit (raw epoll) and the servers on `futures-io` use here, with the
-//! reply ready as bytes.
+//! hyper is the usual choice on tokio. Ours is the server of the demos, on our
+//! loop. Both parse by `httparse`, and so does the limit, which answers with a
+//! reply that is ready as bytes and knows one route only.
 
 use std::convert::Infallible;
 
-use futures_io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
+
 use http_body_util::Full;
 use hyper::body::Bytes;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use threeply_demos::http::server::{Limits, Reply, Routes, Server};
 
-/// What all of them answer, hyper's own `date` header apart.
+/// What the limit answers; the others send the same and a header or two.
 const REPLY: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\nHello, World!";
 
@@ -40,17 +41,13 @@ pub(super) fn replies(come: &mut Vec<u8>) -> Vec<u8> {
     out
 }
 
-/// One connection on anything with futures' traits.
-pub(super) async fn on_futures_io(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let mut come = Vec::new();
-    let mut buffer = vec![0; 4 << 10];
-    while let Ok(got @ 1..) = stream.read(&mut buffer).await {
-        come.extend_from_slice(&buffer[..got]);
-        let out = replies(&mut come);
-        if stream.write_all(&out).await.is_err() {
-            break;
-        }
-    }
+/// Our own HTTP server, the one of the demos, with one route.
+pub(super) async fn on_ours(listener: threeply_runtime::net::TcpListener) {
+    let hello = |_request| async { Reply::text("Hello, World!") };
+    let routes = Routes::new().get("/", hello);
+    Server::new(listener, routes, Limits::default())
+        .run(Duration::ZERO)
+        .await;
 }
 
 /// One connection by hyper.

@@ -92,6 +92,9 @@ fn listen() -> io::Result<TcpListener> {
 fn threeply(listener: TcpListener, kind: Kind) {
     threeply_runtime::block_on(async move {
         let listener = threeply_runtime::net::TcpListener::from_std(listener).expect("a listener");
+        if kind == Kind::Http {
+            return http::on_ours(listener).await;
+        }
         loop {
             let Ok((mut stream, _)) = listener.accept().await else {
                 continue;
@@ -110,7 +113,7 @@ fn threeply(listener: TcpListener, kind: Kind) {
                     Kind::Idle => {
                         let _ = stream.readable().await;
                     }
-                    Kind::Http => http::on_futures_io(stream).await,
+                    Kind::Http => {}
                 }
             }));
         }
@@ -173,7 +176,7 @@ fn smol(listener: TcpListener, kind: Kind) {
                         Kind::Idle => {
                             let _ = stream.readable().await;
                         }
-                        Kind::Http => http::on_futures_io(stream).await,
+                        Kind::Http => {}
                     }
                 })
                 .detach();
