@@ -350,3 +350,74 @@ fn a_fifo_waits_for_its_other_end_and_sees_it_leave() {
         std::fs::remove_file(&path).unwrap();
     });
 }
+
+/// Gives its bytes in pieces of random size, and waits at random in between.
+struct Fitful {
+    bytes: Vec<u8>,
+    position: usize,
+    random: u64,
+}
+
+impl Fitful {
+    /// xorshift: the same pieces for the same seed.
+    fn next(&mut self, below: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % below as u64) as usize
+    }
+}
+
+impl AsyncRead for Fitful {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<std::io::Result<usize>> {
+        if self.next(3) == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = buf.len().min(self.bytes.len() - self.position);
+        let count = if most == 0 { 0 } else { 1 + self.next(most) };
+        buf[..count].copy_from_slice(&self.bytes[self.position..][..count]);
+        self.position += count;
+        Poll::Ready(Ok(count))
+    }
+}
+
+#[test]
+fn lines_are_those_of_std_however_the_bytes_come() {
+    for seed in 1..=200 {
+        let mut fitful = Fitful {
+            bytes: Vec::new(),
+            position: 0,
+            random: seed,
+        };
+        let alphabet = ["a", "bc", "\n", "\r\n", "ü", "\r"];
+        let text: String = (0..fitful.next(60))
+            .map(|_| alphabet[fitful.next(alphabet.len())])
+            .collect();
+        fitful.bytes = text.clone().into_bytes();
+        let capacity = 1 + fitful.next(9);
+        let expected: Vec<String> = std::io::BufRead::lines(text.as_bytes())
+            .map(Result::unwrap)
+            .collect();
+        run(async {
+            let mut lines = BufReader::with_capacity(capacity, fitful).lines();
+            let mut got = Vec::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                got.push(line);
+                if seed % 2 == 0 {
+                    // Cancelled at a random place, then asked again.
+                    let begun = poll_once(pin!(lines.next_line()));
+                    match begun {
+                        Poll::Ready(line) => got.extend(line.unwrap()),
+                        Poll::Pending => {}
+                    }
+                }
+            }
+            assert_eq!(got, expected, "seed {seed}, buffer of {capacity}");
+        });
+    }
+}

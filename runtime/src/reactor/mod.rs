@@ -3,8 +3,9 @@
 //! ```text
 //!   io::Async ──Rc──▶ Source (readiness, wakers) ◀──Rc── slot ◀── token in epoll
 //! ```
-//! Read [`source`] next: it holds the rules of readiness. This file holds the
-//! table from epoll's tokens to sources, and the poll itself.
+//! `README.md` beside this file tells the life of a read. Read [`source`] next: it
+//! holds the rules of readiness. This file holds the table from epoll's tokens to
+//! sources, and the poll itself.
 //!
 //! A token is a slot's number and the slot's generation. An event for a socket
 //! that was closed in the same batch, or for a copy (`dup`) of it that lives on,
