@@ -152,21 +152,20 @@ impl<A: Copy> WaitQueue<A> {
     ///
     /// With 2³² − 1 waiters in one line.
     pub fn join(&mut self, ask: A, waker: Waker) -> Ticket {
-        let slot = Slot {
-            previous: self.tail,
-            next: NIL,
-            turn: Turn::Waiting,
-            ask,
-            waker: Some(waker),
-        };
         let index = match self.slots.get_mut(self.free as usize) {
+            // Field by field: a slot built aside and moved here is read back by
+            // wide loads of fresh narrow stores, which stalls.
             Some(vacant) => {
                 let index = self.free;
                 self.free = vacant.next;
-                *vacant = slot;
+                vacant.previous = self.tail;
+                vacant.next = NIL;
+                vacant.turn = Turn::Waiting;
+                vacant.ask = ask;
+                vacant.waker = Some(waker);
                 index
             }
-            None => self.add_slot(slot),
+            None => self.add_slot(ask, waker),
         };
         match self.slots.get_mut(self.tail as usize) {
             Some(last) => last.next = index,
@@ -180,10 +179,16 @@ impl<A: Copy> WaitQueue<A> {
 
     /// The part of `join` that allocates.
     #[cold]
-    fn add_slot(&mut self, slot: Slot<A>) -> u32 {
+    fn add_slot(&mut self, ask: A, waker: Waker) -> u32 {
         let index = u32::try_from(self.slots.len()).unwrap_or(NIL);
         assert!(index != NIL, "a wait queue holds at most 2^32 - 1 waiters");
-        self.slots.push(slot);
+        self.slots.push(Slot {
+            previous: self.tail,
+            next: NIL,
+            turn: Turn::Waiting,
+            ask,
+            waker: Some(waker),
+        });
         index
     }
 
