@@ -29,6 +29,15 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client, listener.accept().await.unwrap().0)
 }
 
+/// A listener that neither answers nor refuses: its backlog holds one connection,
+/// which is there.
+fn silent_listener() -> (std::net::TcpListener, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).listen(0).unwrap();
+    let kept = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener, kept)
+}
+
 #[test]
 fn an_echo_server_serves_many_clients() {
     run(async {
@@ -165,17 +174,10 @@ fn refused_and_timed_out_connections_say_so() {
         let error = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
 
-        // A listener whose backlog is full answers nobody.
-        let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        socket2::SockRef::from(&full).listen(0).unwrap();
+        let (full, _kept) = silent_listener();
         let address = full.local_addr().unwrap();
-        let mut kept = Vec::new();
-        let error = loop {
-            match TcpStream::connect_timeout(address, Duration::from_millis(50)).await {
-                Ok(stream) => kept.push(stream),
-                Err(error) => break error,
-            }
-        };
+        let connecting = TcpStream::connect_timeout(address, Duration::from_millis(20));
+        let error = connecting.await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     });
 }
@@ -197,14 +199,8 @@ fn of_several_addresses_one_that_answers_is_taken() {
 #[test]
 fn a_silent_address_costs_only_its_head_start() {
     run(async {
-        // Full, so it neither answers nor refuses.
-        let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        socket2::SockRef::from(&full).listen(0).unwrap();
+        let (full, _kept) = silent_listener();
         let silent = full.local_addr().unwrap();
-        let mut kept = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(silent, Duration::from_millis(30)).await {
-            kept.push(stream);
-        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = listener.local_addr().unwrap();
         let stagger = Duration::from_millis(5);
