@@ -1,47 +1,9 @@
-//! The process pool from outside: jobs, errors, deaths, shutdown.
+//! Jobs, errors, deaths, the classic hangs, shutdown, and the event loop.
 
-use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use crate::{end, kill, kill_myself, watchdog};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use threeply_pools::process::{Cause, Error, JobError, ProcessPool};
-
-/// Ends the process if a test takes too long: a hang must fail, not stall.
-struct Watchdog(std::sync::Arc<AtomicBool>);
-
-#[track_caller]
-fn watchdog() -> Watchdog {
-    let place = Location::caller();
-    let done = std::sync::Arc::new(AtomicBool::new(false));
-    let seen = std::sync::Arc::clone(&done);
-    std::thread::spawn(move || {
-        let limit = Instant::now() + Duration::from_secs(60);
-        while !seen.load(Ordering::Relaxed) {
-            if Instant::now() > limit {
-                eprintln!("the test at {place} hangs");
-                std::process::abort();
-            }
-            std::thread::park_timeout(Duration::from_millis(100));
-        }
-    });
-    Watchdog(done)
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn end(pool: ProcessPool) {
-    let pids = pool.worker_pids();
-    let report = pool.shutdown(Duration::from_secs(20));
-    for pid in pids {
-        assert!(
-            !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-            "a zombie: {pid}, {report:?}"
-        );
-    }
-}
 
 #[test]
 fn a_job_runs_in_another_process_and_returns_its_result() {
@@ -110,7 +72,7 @@ fn a_death_costs_exactly_the_job_that_ran() {
                     match i {
                         50 => std::process::exit(3),
                         100 => std::process::abort(),
-                        150 => unsafe_kill_self(),
+                        150 => kill_myself(),
                         _ => {}
                     }
                     i
@@ -140,11 +102,6 @@ fn a_death_costs_exactly_the_job_that_ran() {
         }
     }
     end(pool);
-}
-
-fn unsafe_kill_self() {
-    let me = nix::unistd::Pid::this();
-    nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
 #[test]
@@ -264,7 +221,7 @@ fn a_death_in_a_chunk_costs_one_element_and_the_rest_runs_once() {
         // Fails if the file exists: each runs at most once.
         std::fs::File::create_new(format!("{path}/{i}")).unwrap();
         if i % 50 == 25 {
-            unsafe_kill_self();
+            kill_myself();
         }
         i
     };
@@ -441,11 +398,6 @@ fn a_worker_killed_while_it_is_idle_is_replaced() {
     end(pool);
 }
 
-fn kill(pid: u32) {
-    let pid = nix::unistd::Pid::from_raw(pid as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
 #[test]
 fn a_worker_killed_while_it_writes_a_large_result_fails_that_job_alone() {
     let _dog = watchdog();
@@ -457,7 +409,7 @@ fn a_worker_killed_while_it_writes_a_large_result_fails_that_job_alone() {
             use serde::ser::SerializeTuple;
             let mut tuple = to.serialize_tuple(2)?;
             tuple.serialize_element(&vec![1u8; 1 << 20])?;
-            unsafe_kill_self();
+            kill_myself();
             tuple.end()
         }
     }

@@ -1,0 +1,60 @@
+//! The process pool from outside.
+
+mod chaos;
+mod jobs;
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use threeply_pools::process::ProcessPool;
+
+/// Ends the process if a test takes too long: a hang must fail, not stall.
+pub(crate) struct Watchdog(std::sync::Arc<AtomicBool>);
+
+#[track_caller]
+pub(crate) fn watchdog() -> Watchdog {
+    let place = Location::caller();
+    let done = std::sync::Arc::new(AtomicBool::new(false));
+    let seen = std::sync::Arc::clone(&done);
+    std::thread::spawn(move || {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while !seen.load(Ordering::Relaxed) {
+            if Instant::now() > limit {
+                eprintln!("the test at {place} hangs");
+                std::process::abort();
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    });
+    Watchdog(done)
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Shuts a pool down and looks for what it must not leave behind.
+pub(crate) fn end(pool: ProcessPool) {
+    let pids = pool.worker_pids();
+    let report = pool.shutdown(Duration::from_secs(20));
+    for pid in pids {
+        assert!(
+            !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+            "a zombie: {pid}, {report:?}"
+        );
+    }
+}
+
+/// What a job does to die.
+pub(crate) fn kill_myself() {
+    let me = nix::unistd::Pid::this();
+    nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// Kills a worker of a pool of ours.
+pub(crate) fn kill(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
