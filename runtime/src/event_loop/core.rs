@@ -23,6 +23,7 @@ use crate::remote::bitmap::PAGE_TASKS;
 use crate::remote::table::{self, LoopRemote};
 use crate::task::blocks::Blocks;
 use crate::task::cell::{Birth, Extra, TaskRef, TypedTask};
+use crate::task::erased;
 use crate::task::id::{TaskIds, WakeId};
 use crate::task::join::JoinHandle;
 use crate::task::slab::Scheduler;
@@ -243,7 +244,7 @@ impl Core {
             joinable,
             extra,
         };
-        let task = TaskRef::new(&mut self.blocks.borrow_mut(), birth, future);
+        let task = erased::make(&mut self.blocks.borrow_mut(), birth, future);
         scheduler.fill(wake_id, task.task().clone());
         task
     }

@@ -1,8 +1,8 @@
 //! The event loop.
 //!
-//! Reading order: [`core`] (what a loop consists of), [`turn`] (what it does),
+//! Reading order: [`mod@core`] (what a loop consists of), [`turn`] (what it does),
 //! [`sleeper`] (how it waits), [`ending`] (how it stops), [`handle`] and
-//! [`remote_handle`] (how other threads reach it), [`run_queue`], [`stats`].
+//! [`remote_handle`] (how other threads reach it), [`run_queue`], [`mod@stats`].
 
 pub mod builder;
 pub mod core;

@@ -17,7 +17,7 @@
 //!
 //! A turn's budget is a number of polls, which bounds the time between two looks
 //! at timers and I/O only if polls are short. Where they are not, the loop
-//! measures a whole turn and reckons with fewer polls ([`Core::adapt`]).
+//! measures whole turns and reckons with fewer polls (`adapt`).
 //!
 //! Rejected: a look at epoll after every poll (100 to 200 ns each, more than the
 //! poll), a turn that ends with the tasks that were ready at its beginning (with

@@ -2,7 +2,7 @@
 //!
 //! Everything else of a loop belongs to its thread and needs no synchronization.
 //! This part is shared, and it outlives the loop: it is found by the loop's id
-//! through a [table](table), used again for a later loop, and never freed, so
+//! through a table (`table.rs`), used again for a later loop, and never freed, so
 //! that a waker may be kept for ever.
 //!
 //! ```text
@@ -10,8 +10,8 @@
 //!   wake(task) ──▶ bitmap ──▶ state ──▶ (bell) ──▶ collect ──▶ run queue
 //!   post(call) ──▶ mailbox, then wake(MAILBOX)
 //! ```
-//! [`README.md`](https://doc.rust-lang.org/std/task/struct.Waker.html) beside this
-//! file gives the protocol in steps and the argument that no wake is lost.
+//! `README.md` beside this file gives the protocol in steps and the argument that
+//! no wake is lost; read it first, then [`bitmap`], this file, and `table.rs`.
 //!
 //! The state of the loop, as others see it:
 //! ```text

@@ -1,8 +1,9 @@
 //! One task in one allocation: its future, and later, in the same place, its
 //! output.
 //!
-//! *Read after* [`super::id`] and [`super::waker`]; *next* [`super::slab`] (where
-//! the loop keeps its tasks) and [`super::join`] (who takes the output).
+//! *Read after* [`super::id`] and `waker`; *next* `erased` (the functions behind the
+//! vtable), [`super::slab`] (where the loop keeps its tasks) and [`super::join`]
+//! (who takes the output).
 //!
 //! ```text
 //!   TaskRef ──▶ ┌─ Header ───────────────────────────────┬─ payload ──────────┐
@@ -37,21 +38,18 @@
 #![allow(unsafe_code)] // Type erasure and a union; the invariants are above.
 
 use std::alloc::Layout;
-use std::any::Any;
 use std::borrow::Cow;
-use std::cell::{Cell, UnsafeCell};
-use std::future::Future;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use super::blocks;
-use super::hook::{contain, report};
+use super::hook::contain;
 use super::id::{TaskId, WakeId};
 use super::join_error::{JoinError, Who};
 use super::local::Locals;
@@ -83,6 +81,29 @@ pub(crate) struct Header {
     aborted: Cell<bool>,
 }
 
+impl Header {
+    /// Of a new task, which has one reference.
+    #[inline]
+    pub(super) fn new(vtable: &'static VTable, birth: Birth) -> Header {
+        Header {
+            vtable,
+            id: birth.id,
+            wake_id: birth.wake_id,
+            site: birth.site,
+            joiner: Cell::new(None),
+            extra: Cell::new(birth.extra),
+            references: Cell::new(1),
+            stage: Cell::new(Stage::Waiting),
+            joinable: Cell::new(birth.joinable),
+            aborted: Cell::new(false),
+        }
+    }
+
+    pub(super) fn stage(&self) -> &Cell<Stage> {
+        &self.stage
+    }
+}
+
 /// What few tasks have.
 #[derive(Default)]
 pub(crate) struct Extra {
@@ -91,42 +112,19 @@ pub(crate) struct Extra {
     pub(crate) abort_reason: Option<Cow<'static, str>>,
 }
 
-struct VTable {
-    layout: Layout,
+/// What the type of a task's future is needed for; made in [`super::erased`].
+pub(super) struct VTable {
+    pub(super) layout: Layout,
     /// Polls the future; `true` if it is finished. Needs Running.
-    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
+    pub(super) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
     /// Drops the future and leaves the error as output. Needs Running.
-    cancel: unsafe fn(NonNull<Header>, JoinError),
+    pub(super) cancel: unsafe fn(NonNull<Header>, JoinError),
     /// Drops the payload, whatever it is, and reports a panic nobody saw.
-    discard: unsafe fn(NonNull<Header>),
-}
-
-type Output<F> = Result<<F as Future>::Output, JoinError>;
-
-#[repr(C)]
-struct TaskCell<F: Future> {
-    header: Header,
-    payload: UnsafeCell<Payload<F>>,
-}
-
-union Payload<F: Future> {
-    future: ManuallyDrop<F>,
-    output: ManuallyDrop<Output<F>>,
-}
-
-struct VTableOf<F>(F);
-
-impl<F: Future> VTableOf<F> {
-    const VTABLE: VTable = VTable {
-        layout: Layout::new::<TaskCell<F>>(),
-        poll: poll::<F>,
-        cancel: cancel::<F>,
-        discard: discard::<F>,
-    };
+    pub(super) discard: unsafe fn(NonNull<Header>),
 }
 
 /// A counted reference to a task of any type.
-pub(crate) struct TaskRef(NonNull<Header>);
+pub(crate) struct TaskRef(pub(super) NonNull<Header>);
 
 /// A reference to a task that isn't counted: what the loop polls by.
 pub(crate) struct Borrowed(ManuallyDrop<TaskRef>);
@@ -151,14 +149,23 @@ impl Deref for Borrowed {
 
 /// A counted reference to a task whose output is a `T`.
 ///
-/// Invariant **C6**: the task's future has the output `T`; `TaskRef::new` is the
-/// only maker.
+/// Invariant **C6**: the task's future has the output `T`.
 pub(crate) struct TypedTask<T> {
     task: TaskRef,
     _output: PhantomData<*const T>,
 }
 
 impl<T> TypedTask<T> {
+    /// # Safety
+    /// C6.
+    #[inline]
+    pub(super) unsafe fn new(task: TaskRef) -> TypedTask<T> {
+        TypedTask {
+            task,
+            _output: PhantomData,
+        }
+    }
+
     #[inline]
     pub(crate) fn task(&self) -> &TaskRef {
         &self.task
@@ -191,41 +198,8 @@ impl TaskRef {
         }
     }
 
-    /// Puts `future` into a new cell.
     #[inline]
-    pub(crate) fn new<F: Future + 'static>(
-        blocks: &mut blocks::Blocks,
-        birth: Birth,
-        future: F,
-    ) -> TypedTask<F::Output> {
-        let cell = blocks.take(Layout::new::<TaskCell<F>>());
-        let cell = cell.cast::<TaskCell<F>>();
-        let header = Header {
-            vtable: &VTableOf::<F>::VTABLE,
-            id: birth.id,
-            wake_id: birth.wake_id,
-            site: birth.site,
-            joiner: Cell::new(None),
-            extra: Cell::new(birth.extra),
-            references: Cell::new(1),
-            stage: Cell::new(Stage::Waiting),
-            joinable: Cell::new(birth.joinable),
-            aborted: Cell::new(false),
-        };
-        let payload = UnsafeCell::new(Payload {
-            future: ManuallyDrop::new(future),
-        });
-        // SAFETY: the block is fresh and has the layout of this very type.
-        unsafe { cell.write(TaskCell { header, payload }) };
-        // C1: the one reference of `Header::references`.
-        TypedTask {
-            task: TaskRef(cell.cast()),
-            _output: PhantomData,
-        }
-    }
-
-    #[inline]
-    fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         // SAFETY: C1; the header is never borrowed mutably.
         unsafe { self.0.as_ref() }
     }
@@ -411,7 +385,8 @@ impl TaskRef {
         // depends on the future's alignment, which the layout tells.
         let align = self.header().vtable.layout.align();
         let offset = size_of::<Header>().next_multiple_of(align);
-        // SAFETY: within the cell, see `output_is_where_the_payload_is`.
+        // SAFETY: within the cell, see the test of that name in
+        // `erased`: `output_is_where_the_payload_is`.
         unsafe { self.0.cast::<u8>().add(offset) }.cast()
     }
 }
@@ -456,152 +431,5 @@ impl TaskRef {
         // SAFETY: the block came from `Blocks::take` with this layout, and its
         // contents are gone.
         unsafe { blocks::give_back(self.0.cast(), layout) };
-    }
-}
-
-/// # Safety
-/// `task` is a cell of an `F`, in Running, and the caller alone uses its payload.
-#[inline]
-unsafe fn payload<F: Future>(task: NonNull<Header>) -> *mut Payload<F> {
-    let cell = task.cast::<TaskCell<F>>();
-    // SAFETY: the caller says that it is such a cell; the whole cell was one
-    // allocation, of which `task` is the beginning.
-    UnsafeCell::raw_get(unsafe { &raw const (*cell.as_ptr()).payload })
-}
-
-/// # Safety
-/// As [`payload`]; the payload is the future.
-unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
-    // SAFETY: passed on.
-    let payload = unsafe { payload::<F>(task) };
-    // SAFETY: C2, and C3 for the exclusive borrow.
-    let future: &mut F = unsafe { &mut (*payload).future };
-    // SAFETY: C4.
-    let future = unsafe { Pin::new_unchecked(future) };
-    let result = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(Poll::Pending) => return false,
-        Ok(Poll::Ready(output)) => Ok(output),
-        Err(panic) => Err(panic),
-    };
-    // SAFETY: passed on.
-    unsafe { finish::<F>(task, result.map_err(Failure::Panic)) };
-    true
-}
-
-enum Failure {
-    Panic(Box<dyn Any + Send>),
-    Cancelled(JoinError),
-}
-
-/// # Safety
-/// As [`poll`].
-unsafe fn cancel<F: Future>(task: NonNull<Header>, error: JoinError) {
-    // SAFETY: passed on.
-    unsafe { finish::<F>(task, Err(Failure::Cancelled(error))) };
-}
-
-/// Transition 2: drops the future and leaves `result` in its place. If that
-/// destructor panics, the joiner is told of the (first) panic.
-///
-/// # Safety
-/// As [`poll`].
-#[inline(never)] // Few polls come here, and it would burden the frame of all.
-unsafe fn finish<F: Future>(task: NonNull<Header>, result: Result<F::Output, Failure>) {
-    // SAFETY: passed on.
-    let payload = unsafe { payload::<F>(task) };
-    let dropped = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: C2; it isn't used again, also if its destructor panics.
-        unsafe { ManuallyDrop::drop(&mut (*payload).future) }
-    }));
-    let who = || {
-        // A borrowed reference: it must not count down.
-        let task = ManuallyDrop::new(TaskRef(task));
-        task.who()
-    };
-    let output = match (result, dropped) {
-        (Ok(output), Ok(())) => Ok(output),
-        (Err(Failure::Cancelled(error)), Ok(())) => Err(error),
-        (Err(Failure::Panic(first)), dropped) => {
-            contain(|| drop(dropped));
-            Err(JoinError::panic(who(), first))
-        }
-        (result, Err(panic)) => {
-            contain(|| drop(result.ok()));
-            Err(JoinError::panic(who(), panic))
-        }
-    };
-    // SAFETY: the place is unused since the future was dropped.
-    unsafe { (*payload).output = ManuallyDrop::new(output) };
-    // SAFETY: a cell begins with its header.
-    let header = unsafe { task.as_ref() };
-    header.stage.set(Stage::Finished);
-}
-
-/// # Safety
-/// `task` is a cell of an `F`.
-unsafe fn discard<F: Future>(task: NonNull<Header>) {
-    // SAFETY: a cell begins with its header.
-    let header = unsafe { task.as_ref() };
-    match header.stage.get() {
-        Stage::Waiting => {
-            header.stage.set(Stage::Running); // C3
-            // SAFETY: the stage was Waiting.
-            let payload = unsafe { payload::<F>(task) };
-            contain(|| {
-                // SAFETY: C2; the stage goes to Empty next.
-                unsafe { ManuallyDrop::drop(&mut (*payload).future) }
-            });
-            header.stage.set(Stage::Empty);
-        }
-        Stage::Finished => {
-            header.stage.set(Stage::Empty); // C3
-            // SAFETY: the stage was Finished.
-            let payload = unsafe { payload::<F>(task) };
-            // SAFETY: C2; by the stage nobody reads it again.
-            let output = unsafe { ManuallyDrop::take(&mut (*payload).output) };
-            match output {
-                Ok(output) => {
-                    contain(|| drop(output));
-                }
-                Err(error) => {
-                    if error.is_panic() {
-                        report(&error);
-                    }
-                    contain(|| drop(error));
-                }
-            }
-        }
-        Stage::Running | Stage::Empty => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[repr(align(64))]
-    struct Aligned(#[allow(dead_code)] u8);
-
-    /// What [`TaskRef::output`] reckons.
-    #[test]
-    fn output_is_where_the_payload_is() {
-        fn check<F: Future>(_: F) {
-            let align = align_of::<TaskCell<F>>();
-            let payload = std::mem::offset_of!(TaskCell<F>, payload);
-            assert_eq!(payload, size_of::<Header>().next_multiple_of(align));
-        }
-        check(async { 1_u8 });
-        check(async { Aligned(1) });
-        let aligned = Aligned(2);
-        check(async move {
-            std::future::pending::<()>().await;
-            drop(aligned);
-        });
-    }
-
-    #[test]
-    fn a_task_that_does_nothing_fits_into_a_small_block() {
-        assert_eq!(size_of::<Header>(), 64);
-        assert_eq!(size_of::<TaskCell<std::future::Pending<()>>>(), 72);
     }
 }

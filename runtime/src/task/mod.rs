@@ -1,8 +1,9 @@
 //! Tasks: futures that run on a loop of their own accord.
 //!
-//! Reading order: [`id`] (how a task is named), [`waker`] (how it is woken),
-//! [`cell`] (what it consists of), [`slab`] (where its loop keeps it), [`join`]
-//! (who gets its output), [`hook`] (who hears of its panic), [`local`].
+//! Reading order: [`mod@id`] (how a task is named), `waker` (how it is woken), `cell`
+//! and `erased` (what it consists of), [`slab`] (where its loop keeps it), [`join`]
+//! (who gets its output), [`hook`] (who hears of its panic), [`local`]; beside
+//! them `blocks` (its memory).
 //!
 //! The life of a task, as its loop sees it:
 //! ```text
@@ -18,6 +19,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod cell;
+pub(crate) mod erased;
 pub mod hook;
 pub mod id;
 pub mod join;

@@ -1,8 +1,8 @@
 //! Where a loop keeps its tasks: places with numbers, so that a wake can name a
 //! task by a number.
 //!
-//! *Read after* [`super::cell`]; *next* [`super::super::event_loop::core`].
-//! Together with the run queue it forms what a wake touches, [`Scheduler`].
+//! *Read after* `cell`; *next* [`crate::event_loop::core`]. Together with the run
+//! queue it forms what a wake touches, the `Scheduler`.
 //!
 //! The life of a place:
 //! ```text
@@ -19,7 +19,7 @@
 //! has let go of the number.
 //!
 //! While a task is polled, the loop refers to it without counting. Invariant
-//! **S1**: a task that [`pop`](Scheduler::pop) has handed out stays in its place
+//! **S1**: a task that `Scheduler::pop` has handed out stays in its place
 //! until its poll is over; for places are emptied by `Core::end` only, at the end
 //! of that poll, and by the ends of `block_on` and of the loop, when nothing is
 //! polled.
@@ -267,6 +267,7 @@ mod tests {
     use super::*;
     use crate::task::blocks::Blocks;
     use crate::task::cell::Birth;
+    use crate::task::erased;
     use crate::task::id::TaskIds;
 
     fn add(scheduler: &mut Scheduler, ids: &mut TaskIds) -> WakeId {
@@ -278,7 +279,7 @@ mod tests {
             joinable: false,
             extra: None,
         };
-        let task = TaskRef::new(&mut Blocks::new(), birth, pending::<()>());
+        let task = erased::make(&mut Blocks::new(), birth, pending::<()>());
         scheduler.fill(wake_id, task.task().clone());
         wake_id
     }

@@ -45,7 +45,7 @@ fn a_panic_reaches_the_joiner_and_nobody_else() {
     block_on(async {
         let bad = spawn(async { panic!("on purpose") });
         let good = spawn(async { 1 });
-        let error = bad.await.map(|()| ()).unwrap_err();
+        let error = bad.await.unwrap_err();
         assert!(error.is_panic() && error.reason() == "on purpose");
         assert!(error.to_string().contains("basics.rs"), "{error}");
         assert_eq!(good.await.unwrap(), 1);
@@ -90,7 +90,7 @@ fn other_threads_spawn_wait_and_abort() {
         stuck.abort_with("enough");
         assert_eq!(stuck.wait().unwrap_err().reason(), "enough");
         let panicked = handle.block_on(|| async { panic!("over there") });
-        assert!(panicked.map(|()| ()).unwrap_err().is_panic());
+        assert!(panicked.unwrap_err().is_panic());
         handle
     });
     let handle = block_on(async move {

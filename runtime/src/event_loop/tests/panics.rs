@@ -48,7 +48,7 @@ fn a_panic_that_nobody_joins_is_told_to_the_hook() {
         drop(late);
         assert!(has_heard("detached after"));
         let joined = spawn(async { panic!("heard by its joiner") });
-        joined.await.map(|()| ()).unwrap_err();
+        joined.await.unwrap_err();
         assert!(!has_heard("heard by its joiner"));
     });
 }
@@ -120,7 +120,7 @@ fn a_panic_of_the_main_future_leaves_the_loop_usable_and_drops_tasks_later() {
         theirs.set(true);
     });
     let main = AssertUnwindSafe(|| event_loop.block_on(async { panic!("main") }));
-    let panic = catch_unwind(main).map(|()| ()).unwrap_err();
+    let panic = catch_unwind(main).unwrap_err();
     assert_eq!(*panic.downcast::<&str>().unwrap(), "main");
     assert!(!done.get());
     event_loop.block_on(task).unwrap();
@@ -162,7 +162,7 @@ fn a_panic_of_a_remote_task_reaches_its_waiter_or_the_hook() {
     });
     drop(handle.spawn(|| async { panic!("remote detached") }));
     event_loop.block_on(async {
-        let error = (&mut waited).await.map(|()| ()).unwrap_err();
+        let error = (&mut waited).await.unwrap_err();
         assert!(error.is_panic() && error.reason() == "remote");
         assert_eq!(in_make.await.unwrap_err().reason(), "constructor");
         yield_now().await;
