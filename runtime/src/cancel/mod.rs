@@ -8,7 +8,7 @@
 //! | the clock | [`timeout`](crate::time::timeout()) |
 //! | the code around it, later, elsewhere on the loop | a [`CancelScope`] |
 //! | anybody, on any thread, for many tasks at once | a [`CancellationToken`] |
-//! | a sibling that failed | a [`task_group`](crate::group::task_group()) |
+//! | a sibling that failed | a [`task_group`](crate::group::task_group) |
 //!
 //! and [`shield`] protects what has to be finished once it is begun.
 //!

@@ -1,7 +1,7 @@
 //! Cancel scopes: cancellation and a deadline around a piece of code, in the
 //! hands of whoever has the scope.
 //!
-//! *Read after* [`crate::time::timeout`], the plain case; *next*
+//! *Read after* [`mod@crate::time::timeout`], the plain case; *next*
 //! [`crate::time::enclosing`], which tells whose deadline it was. The idea and the
 //! name are trio's.
 //!

@@ -17,7 +17,7 @@ use crate::{AbortHandle, JoinError, JoinHandle};
 /// who awaits the gather; with [`return_exceptions`](Gather::return_exceptions)
 /// it is an `Err` among the results instead. For errors that are values see
 /// [`try_join_all`](super::try_join_all) and
-/// [`task_group`](crate::group::task_group()).
+/// [`task_group`](crate::group::task_group).
 ///
 /// **Cancel safety.** Dropping it before it is ready aborts the tasks that still
 /// run, and outputs that are there already are lost.

@@ -70,7 +70,7 @@ impl<F: Future> Future for JoinAll<F> {
 ///
 /// "First" is the first to be seen; of several that fail in one poll of the task
 /// it is one of them. To learn of every error, use a
-/// [`task_group`](crate::group::task_group()).
+/// [`task_group`](crate::group::task_group).
 ///
 /// **Cancel safety.** None, as with [`join_all`].
 ///

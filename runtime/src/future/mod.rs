@@ -12,7 +12,7 @@
 //! But for `gather`, which spawns, they run on the task that awaits them, one at
 //! a time, and end with it: they may borrow, a panic in one is a panic of the
 //! task, and dropping them cancels. Tasks that live and die together are a
-//! [`task_group`](crate::group::task_group()).
+//! [`task_group`](crate::group::task_group).
 //!
 //! Reading order: [`join`], [`mod@gather`], [`completed`], [`mod@select`], then
 //! the engine under most of them, [`children`], and what its wakers write to,

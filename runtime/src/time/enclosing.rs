@@ -1,6 +1,6 @@
 //! The deadlines around the code that is being polled: whose timeout it is.
 //!
-//! *Read after* [`super::timeout`], which says why.
+//! *Read after* [`mod@super::timeout`], which says why.
 //!
 //! While a future with a deadline is polled, that deadline, if it is the earliest
 //! of those around it, stands in a thread-local. One that has run out looks

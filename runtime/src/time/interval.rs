@@ -1,6 +1,6 @@
 //! Ticks: `interval`.
 //!
-//! *Read after* [`super::sleep`], which it is made of.
+//! *Read after* [`mod@super::sleep`], which it is made of.
 
 use std::pin::Pin;
 use std::rc::Rc;

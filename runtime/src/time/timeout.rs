@@ -1,6 +1,6 @@
 //! Give up after a while: `timeout`, `timeout_at`.
 //!
-//! *Read after* [`super::sleep`]; *next* [`crate::cancel::scope`], the same with
+//! *Read after* [`mod@super::sleep`]; *next* [`crate::cancel::scope`], the same with
 //! a handle to move the deadline or to cancel by hand.
 //!
 //! # Whose timeout is it?
