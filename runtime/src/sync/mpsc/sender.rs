@@ -223,16 +223,21 @@ impl<F: Family, T> Future for Sending<'_, F, T> {
     /// If it is polled again after it was ready.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Before a slot is taken, which would be lost.
+        assert!(self.value.is_some(), "a send was polled after it was done");
         let Sending { place, value } = &mut *self;
         place.poll(cx, |state, ticket, cx, after| {
             let taken = state.slots.poll_take(1, ticket, cx.waker(), after);
-            taken.map(|taken| {
-                let value = value.take().expect("a send was polled after it was done");
-                match taken {
-                    Ok(()) => state.push(value, after).map_err(SendError),
-                    Err(Closed) => Err(SendError(value)),
+            match (taken, value.take()) {
+                (Poll::Ready(Ok(())), Some(value)) => {
+                    Poll::Ready(state.push(value, after).map_err(SendError))
                 }
-            })
+                (Poll::Ready(Err(Closed)), Some(value)) => Poll::Ready(Err(SendError(value))),
+                (_, unsent) => {
+                    *value = unsent;
+                    Poll::Pending
+                }
+            }
         })
     }
 }

@@ -9,6 +9,7 @@ mod loops;
 mod meeting;
 mod notify;
 mod property;
+mod threads;
 
 use std::future::Future;
 use std::pin::Pin;
