@@ -56,7 +56,7 @@ fn a_panic_reaches_its_own_job_with_message_and_place() {
         panic!("not a panic");
     };
     assert_eq!(report.message, "no 7");
-    assert!(report.location.unwrap().contains("process.rs"));
+    assert!(report.location.unwrap().contains("jobs.rs"));
     assert_eq!(good.wait().unwrap(), 8);
     end(pool);
 }
