@@ -73,6 +73,14 @@ pub fn workloads() -> Vec<Workload> {
         .per_op("procspawn", map_1_procspawn)
         .python("python-ppe", "pool.py", &["ppe", "map_1"])
         .python("python-mp", "pool.py", &["mp", "map_1"]),
+        row(
+            "map_auto",
+            "10^6 tiny jobs by map, chunking automatic (Python: chunks of 100)",
+        )
+        .bar(Bar::Times("python-mp-chunk100", 1.5))
+        .once("threeply", map_auto)
+        .python("python-mp-chunk100", "pool.py", &["mp", "map_chunked"])
+        .without("procspawn", "has no chunks"),
     ]
 }
 
@@ -83,4 +91,16 @@ fn map_1_million(ctx: &Ctx) -> f64 {
         ..*ctx
     };
     Unit::JobsPerS.per_op(map_1(&ctx), ctx.iters)
+}
+
+/// By `map`, which finds the size of its chunks itself.
+fn map_auto(ctx: &Ctx) -> f64 {
+    let jobs = ctx.size.pick(10_000, 1_000_000, 1_000_000);
+    let pool = ours(ctx.workers);
+    let began = Instant::now();
+    let results = pool.map(add_one, 0..jobs);
+    let sum: u64 = results.map(|result| result.expect("the job runs")).sum();
+    let elapsed = began.elapsed();
+    assert_eq!(sum, jobs * (jobs + 1) / 2);
+    Unit::JobsPerS.per_op(elapsed, jobs)
 }

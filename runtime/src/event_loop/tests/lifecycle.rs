@@ -1,5 +1,8 @@
 //! Beginnings and ends of loops.
 
+// One test forks, to be refused.
+#![allow(unsafe_code)]
+
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;
@@ -146,7 +149,6 @@ fn a_million_tasks_half_of_them_aborted() {
 }
 
 #[test]
-#[allow(unsafe_code)] // A fork, to be refused.
 fn a_loop_knows_that_the_process_is_a_fork() {
     let event_loop = EventLoop::new().unwrap();
     event_loop.block_on(async {});
