@@ -10,7 +10,7 @@
 //! | anybody, on any thread, for many tasks at once | a [`CancellationToken`] |
 //! | a sibling that failed | a [`task_group`](crate::group::task_group) |
 //!
-//! and [`shield`] protects what has to be finished once it is begun.
+//! and [`shield()`] protects what has to be finished once it is begun.
 //!
 //! **Cancel-safe** is said here of a future that can be dropped at any await and
 //! made anew without losing anything: each future of this crate states it.

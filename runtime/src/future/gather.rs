@@ -16,7 +16,7 @@ use crate::{AbortHandle, JoinError, JoinHandle};
 /// The tasks start with this call. A panic in one of them is at once a panic of
 /// who awaits the gather; with [`return_exceptions`](Gather::return_exceptions)
 /// it is an `Err` among the results instead. For errors that are values see
-/// [`try_join_all`](super::try_join_all) and
+/// [`try_join_all`] and
 /// [`task_group`](crate::group::task_group).
 ///
 /// **Cancel safety.** Dropping it before it is ready aborts the tasks that still
