@@ -62,7 +62,7 @@ pub enum JobError {
 impl JobError {
     /// Wraps what `catch_unwind` returned.
     pub fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        Self::Panicked(PanicPayload(std::sync::Mutex::new(payload)))
+        Self::Panicked(PanicPayload(Box::new(std::sync::Mutex::new(payload))))
     }
 
     /// Did the job panic?
@@ -110,7 +110,10 @@ impl fmt::Display for JobError {
 impl std::error::Error for JobError {}
 
 /// What a panicking job threw. `Sync`, so that errors can be shared.
-pub struct PanicPayload(std::sync::Mutex<Box<dyn Any + Send>>);
+///
+/// Boxed once more, so that results, which seldom are errors, stay small.
+#[allow(clippy::redundant_allocation)]
+pub struct PanicPayload(Box<std::sync::Mutex<Box<dyn Any + Send>>>);
 
 impl PanicPayload {
     /// The text, if the panic carried one.

@@ -61,7 +61,9 @@ pub struct Completion<T> {
     callbacks: Callbacks,
 }
 
-struct Callbacks(Mutex<Vec<Callback>>);
+/// Behind a box: few jobs have any, and every job pays for the place.
+#[allow(clippy::box_collection)]
+struct Callbacks(Mutex<Option<Box<Vec<Callback>>>>);
 
 impl std::fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -86,7 +88,7 @@ impl<T> Completion<T> {
             state: AtomicU32::new(0),
             waker: UnsafeCell::new(None),
             result: UnsafeCell::new(None),
-            callbacks: Callbacks(Mutex::new(Vec::new())),
+            callbacks: Callbacks(Mutex::new(None)),
         }
     }
 
@@ -130,8 +132,8 @@ impl<T> Completion<T> {
     }
 
     fn run_callbacks(&self, outcome: Outcome) {
-        let callbacks = std::mem::take(&mut *self.callbacks.0.lock().unwrap());
-        for callback in callbacks {
+        let callbacks = self.callbacks.0.lock().unwrap().take();
+        for callback in callbacks.into_iter().flat_map(|callbacks| *callbacks) {
             // A callback's panic is its own: the job has ended already.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(outcome)));
         }
@@ -249,7 +251,12 @@ impl<T> Completion<T> {
     /// Runs `callback` once the job has ended: on the thread that ends it, or
     /// here and now if it has ended.
     pub fn on_done(&self, callback: Callback) {
-        self.callbacks.0.lock().unwrap().push(callback);
+        self.callbacks
+            .0
+            .lock()
+            .unwrap()
+            .get_or_insert_default()
+            .push(callback);
         // AcqRel: `complete` either sees the bit or is seen by us; if both, the
         // lock lets one of the two take the callback.
         let state = self.state.fetch_or(CALLBACKS, Ordering::AcqRel);

@@ -15,11 +15,11 @@ use crate::thread::deque_model::Word;
 use crate::thread::registry::Seat;
 
 /// Work in a queue: run once, or discarded once.
-pub trait Task: Send {
+pub trait Task: Send + Sized {
     /// Runs it on `seat`'s thread. Must not panic.
-    fn run(self: Box<Self>, seat: &Seat);
+    fn run(self, seat: &Seat);
     /// Drops it, not run: the pool was shut down.
-    fn discard(self: Box<Self>);
+    fn discard(self);
 }
 
 struct VTable {
@@ -99,6 +99,27 @@ impl JobRef {
     }
 }
 
+/// A job that nobody waits for: its panic goes to the pool's hook.
+struct Detached<F>(F);
+
+impl<F: FnOnce() + Send> Task for Detached<F> {
+    fn run(self, seat: &Seat) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(self.0)) {
+            seat.registry.panicked(JobError::panicked(panic));
+        }
+    }
+
+    fn discard(self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self.0)));
+    }
+}
+
+/// A job without a handle, of work that borrows nothing.
+pub fn detached(work: impl FnOnce() + Send + 'static) -> JobRef {
+    // SAFETY: `'static`: it borrows nothing.
+    unsafe { JobRef::of_task(Detached(work), 0) }
+}
+
 #[repr(C)]
 struct TaskJob<T> {
     header: Header,
@@ -109,13 +130,13 @@ impl<T: Task> TaskJob<T> {
     unsafe fn run(job: NonNull<Header>, seat: &Seat) {
         // SAFETY: Q1 with this type; Q2 makes us the only user.
         let job = unsafe { Box::from_raw(job.cast::<Self>().as_ptr()) };
-        Box::new(job.task).run(seat);
+        job.task.run(seat);
     }
 
     unsafe fn discard(job: NonNull<Header>) {
         // SAFETY: as in `run`.
         let job = unsafe { Box::from_raw(job.cast::<Self>().as_ptr()) };
-        Box::new(job.task).discard();
+        job.task.discard();
     }
 }
 

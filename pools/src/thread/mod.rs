@@ -57,6 +57,14 @@ where
     })
 }
 
+/// [`ThreadPool::spawn_detached`] on the current pool.
+pub fn spawn_detached(work: impl FnOnce() + Send + 'static) {
+    context::with(|seat| match seat {
+        Some(seat) => seat.registry.spawn_detached(work),
+        None => ThreadPool::global().spawn_detached(work),
+    });
+}
+
 /// [`ThreadPool::join`] on the current pool.
 #[inline]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)

@@ -283,6 +283,12 @@ impl ThreadPool {
         self.registry.spawn(work)
     }
 
+    /// Starts a job and forgets it: no handle, a third of the memory. Its panic goes
+    /// to [`Builder::on_panic`]; after a shutdown it is dropped.
+    pub fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
+        self.registry.spawn_detached(work);
+    }
+
     /// [`spawn`](Self::spawn), if the pool takes work.
     ///
     /// # Errors

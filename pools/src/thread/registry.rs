@@ -13,7 +13,7 @@ use crate::switch::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 use crate::switch::{Injector, Mutex, Steal, Weakening, weakened};
 use crate::thread::fork::ForkRef;
 use crate::thread::handle::JobHandle;
-use crate::thread::job::{JobRef, SpawnedRef, spawned_static};
+use crate::thread::job::{JobRef, SpawnedRef, detached, spawned_static};
 use crate::thread::lane::{Lane, LaneShared, steal_one};
 use crate::thread::sites::{self, Site};
 use crate::thread::sleep::{Provide, Sleep, Work};
@@ -111,6 +111,16 @@ impl Gate {
     pub fn has_ended(&self) -> bool {
         self.0.load(Ordering::Relaxed) == ENDED
     }
+}
+
+/// What became of a job that was to be queued.
+#[derive(Debug, PartialEq, Eq)]
+enum Enqueued {
+    /// It will be run, or it was discarded.
+    Settled,
+    /// The pool ended meanwhile: it is queued, but perhaps nobody will look. (The
+    /// registry discards it at last.)
+    MaybeTooLate,
 }
 
 /// What all threads of one pool share.
@@ -347,29 +357,45 @@ impl Registry {
         self.submit(spawned_static(work))
     }
 
+    /// A new job that nobody waits for.
+    pub fn spawn_detached(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        self.enqueue(detached(work));
+    }
+
     /// Queues a job, and makes the handle that users see.
     pub fn submit<T>(self: &Arc<Self>, (job, handle): (JobRef, SpawnedRef<T>)) -> JobHandle<T> {
         let handle = JobHandle::new(handle, Arc::as_ptr(self).addr());
+        if self.enqueue(job) == Enqueued::MaybeTooLate {
+            handle.close();
+        }
+        handle
+    }
+
+    /// Queues a job of this thread, if it has a seat here, else from outside; a
+    /// closed pool discards it.
+    #[inline]
+    fn enqueue(self: &Arc<Self>, job: JobRef) -> Enqueued {
         context::with(|seat| match seat {
             Some(seat) if Arc::ptr_eq(&seat.registry, self) => {
                 if self.gate.is_cancelling() {
                     job.discard();
-                    return;
+                } else {
+                    seat.push_job(job, 0);
                 }
-                seat.push_job(job, 0);
+                Enqueued::Settled
             }
             _ => {
                 if !self.gate.is_open() || self.born.is_foreign() {
                     job.discard();
-                    return;
+                    return Enqueued::Settled;
                 }
                 self.inject(job);
                 if self.gate.ended_meanwhile() {
-                    handle.close();
+                    return Enqueued::MaybeTooLate;
                 }
+                Enqueued::Settled
             }
-        });
-        handle
+        })
     }
 
     /// May work come in from this thread?

@@ -70,8 +70,8 @@ impl<'scope, F> Task for ScopeTask<'scope, F>
 where
     F: FnOnce(&Scope<'scope>) + Send + 'scope,
 {
-    fn run(self: Box<Self>, seat: &Seat) {
-        let Self { scope, work } = *self;
+    fn run(self, seat: &Seat) {
+        let Self { scope, work } = self;
         // SAFETY: B1: we are outstanding.
         let this = unsafe { &*scope };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -96,7 +96,7 @@ where
         }
     }
 
-    fn discard(self: Box<Self>) {
+    fn discard(self) {
         // Only tagged jobs are of this kind, and the registry keeps those.
         unreachable!("a scope's jobs are run, since somebody waits for them");
     }

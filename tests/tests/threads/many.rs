@@ -135,3 +135,19 @@ fn callbacks_run_once_with_the_outcome() {
     drop(job);
     assert_eq!(receive.recv().unwrap(), Outcome::Finished, "detached");
 }
+
+#[test]
+fn a_detached_job_runs_and_its_panic_reaches_the_hook() {
+    let _watchdog = watchdog();
+    let (send, receive) = mpsc::channel();
+    let hook = std::sync::Mutex::new(send.clone());
+    let pool = ThreadPool::builder()
+        .threads(1)
+        .on_panic(move |error| hook.lock().unwrap().send(error.to_string()).unwrap())
+        .build()
+        .unwrap();
+    pool.spawn_detached(|| panic!("on purpose"));
+    assert_eq!(receive.recv().unwrap(), "the job panicked: on purpose");
+    pool.spawn_detached(move || send.send("ran".to_owned()).unwrap());
+    assert_eq!(receive.recv().unwrap(), "ran");
+}

@@ -69,10 +69,10 @@ impl Pool for Threeply {
         thread::join(a, b)
     }
     fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        drop(self.0.spawn(job));
+        self.0.spawn_detached(job);
     }
     fn spawn_inside(job: impl FnOnce() + Send + 'static) {
-        drop(thread::spawn(job));
+        thread::spawn_detached(job);
     }
     fn spawn_and_wait<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
         self.0.spawn(job).wait().expect("the job ends")
