@@ -1,5 +1,8 @@
 //! What bites users of other pools, and must not bite here.
 
+// One test forks, to be refused.
+#![allow(unsafe_code)]
+
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -319,16 +322,12 @@ fn use_after_a_fork_without_exec_is_refused() {
     let _watchdog = watchdog();
     let pool = ThreadPool::new(1).unwrap();
     // SAFETY: the child only asks the pool, which looks at an atomic, and exits.
-    #[allow(unsafe_code)]
     let child = unsafe { nix::unistd::fork() }.unwrap();
     match child {
         nix::unistd::ForkResult::Child => {
             let refused = matches!(pool.try_spawn(|| ()), Err(threeply_pools::Error::Forked));
             // SAFETY: ends the child at once, without the parent's handlers.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::_exit(i32::from(!refused))
-            }
+            unsafe { libc::_exit(i32::from(!refused)) }
         }
         nix::unistd::ForkResult::Parent { child } => {
             let status = nix::sys::wait::waitpid(child, None).unwrap();
