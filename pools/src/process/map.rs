@@ -6,7 +6,7 @@
 //! reply, and a death costs one of them ([`super::claim`]).
 //!
 //! How many elements a chunk has is found out while it goes: as many as are done in
-//! [`CHUNK_TIME`](super::limits::CHUNK_TIME) by the measured length of jobs.
+//! [`CHUNK_TIME`] by the measured length of jobs.
 //! Inputs are pulled lazily, only as far ahead as the workers can be kept busy, so
 //! an endless iterator is fine, and memory is bounded.
 //!
