@@ -9,6 +9,8 @@
 //! | `async_io` | the same downloads on one thread | [`shapes::async_io`], [`http`] |
 //! | `memory_model` | who sees whose memory | [`shapes::memory`] |
 //! | `compare` | all of it, measured, beside Python | [`compare`] |
+//! | `serve` | a web server: files and a JSON API | [`web::serve`] |
+//! | `fetch_many` | API calls with a limit on how many at once | [`web::fetch_many`] |
 //!
 //! What they share: [`cli`] (arguments, exit codes, one-line errors),
 //! [`output`] (a stdout that may be closed or full), [`roles`] (how a binary
@@ -29,5 +31,6 @@ pub mod local_server;
 pub mod output;
 pub mod roles;
 pub mod shapes;
+pub mod web;
 
 pub use error::Error;

@@ -36,9 +36,14 @@ pub const MAX_N: u64 = 6_074_001_000;
 /// Downloads a demo accepts with `--count`.
 pub const MAX_DOWNLOADS: u32 = 100_000;
 
-/// Threads (or processes) that download at once; the rest of the downloads
-/// queue behind them. A thread's stack is 2 MiB of address space.
+/// Threads that download at once; the rest of the downloads queue behind them.
+/// A thread's stack is 2 MiB of address space.
 pub const MAX_BLOCKING_DOWNLOADERS: usize = 1_000;
+
+/// Workers of a pool that downloads. More threads than that are lent to it while
+/// its workers block: an idle worker looks for work with every other, which is
+/// nothing with 64 of them and too much with a thousand.
+pub const DOWNLOAD_WORKERS: usize = 64;
 
 /// Connections the event loop holds open at once while downloading. Each costs
 /// one file descriptor; 20,000 is a common hard limit.
@@ -62,9 +67,10 @@ pub const ROUNDS: u32 = 9;
 /// all of `compare` has one minute.
 pub const PYTHON_ROUNDS: u32 = 3;
 
-/// The wall-clock time that `compare` allows itself. What would not fit (late
-/// Python rounds, on a slow machine) is left out and said to be.
-pub const COMPARE_BUDGET: Duration = Duration::from_secs(56);
+/// After so long `compare` leaves out what it can, and says so: Python's rounds,
+/// and ours beyond the third. It takes 40 s on two quiet cores, and is to end
+/// within a minute.
+pub const COMPARE_BUDGET: Duration = Duration::from_secs(50);
 
 /// How long `compare` waits for an answer of one of its children before it
 /// calls it hung and ends it.
@@ -87,8 +93,12 @@ pub const MAX_REDIRECTS: u32 = 10;
 /// How long a measured child may take to shut down after its last answer.
 pub const CHILD_GRACE: Duration = Duration::from_secs(2);
 
-/// The first size of a connection's buffers: a usual request or response head
-/// fits, and a body is read in blocks of this size.
+/// The first size of a client's buffers for heads, doubled as need be: a usual
+/// head fits, and a thousand connections that wait hold 2 MiB and not 16.
+pub const FIRST_BUFFER_BYTES: usize = 2 * 1024;
+
+/// The size of blocks in which bodies are read and written, and of the server's
+/// buffer for a connection that is not quiet.
 pub const HTTP_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The largest head of a message (first line and headers) that we read, as
@@ -166,3 +176,17 @@ pub const UNIT_SWITCHES: u32 = 500;
 
 /// Increments by each unit when it is found out whether they share memory.
 pub const UNIT_INCREMENTS: u64 = 10_000;
+
+/// A file is read in blocks of this size: each is a trip to the blocking pool
+/// and back, which costs as much as copying some tens of kilobytes.
+pub const FILE_BLOCK_BYTES: usize = 64 * 1024;
+
+/// How long `serve` lets requests end that are under way when it is told to stop.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Notes that `serve` keeps in memory.
+pub const MAX_NOTES: usize = 10_000;
+
+/// API calls that `fetch_many` has under way at once by default: enough to hide
+/// a 100 ms round trip, few enough for most servers' own limits.
+pub const API_CALLS_AT_ONCE: u32 = 20;

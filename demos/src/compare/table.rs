@@ -42,7 +42,7 @@ pub fn print(
     }
     out.line("")?;
     out.line(bold("What they are, measured".into()))?;
-    out.line(closing_table(document, out.columns()))?;
+    out.line(closing_table(document, sizes, out.columns()))?;
     for line in notes(document) {
         out.line(line)?;
     }
@@ -130,7 +130,7 @@ fn label(document: &Document, row: &Row) -> String {
     }
 }
 
-fn closing_table(document: &Document, columns: Option<u16>) -> Table {
+fn closing_table(document: &Document, sizes: &Sizes, columns: Option<u16>) -> Table {
     let engines = ["processes", "threads", "loop"];
     let mut table = table(columns);
     table.set_header(["", "multiprocessing", "multithreading", "event loop"]);
@@ -194,17 +194,22 @@ fn closing_table(document: &Document, columns: Option<u16>) -> Table {
             format!("{warm} (cold {})", times(cold))
         });
     }
-    line(
-        "1,000 connections",
-        &|engine| match document.row(Workload::ManyConnections, engine) {
+    let connections = format!("{} connections", sizes.connections);
+    line(&connections, &|engine| {
+        match document.row(Workload::ManyConnections, engine) {
             Some(row) => format!(
                 "{}, {}",
                 seconds(row.wall_s),
                 bytes(row.peak_rss_bytes.map(|n| n as f64))
             ),
-            None => "don't fit".into(),
-        },
-    );
+            // Not run: what it would hold follows from what one holds.
+            None => {
+                let each = unit(engine).and_then(|unit| unit.memory_bytes);
+                let all = each.map(|each| each * f64::from(sizes.connections));
+                format!("not run, would hold {}", bytes(all))
+            }
+        }
+    });
     line("fits", &|engine| {
         match engine {
             "processes" => "CPU-bound work, isolation",
@@ -286,7 +291,7 @@ fn advice(document: &Document) -> Vec<String> {
         )
     };
     advice.push(format!(
-        "Waiting for a thousand: the loop ({}; threads {}).",
+        "Waiting for very many: the loop ({}; threads {}).",
         many("loop"),
         many("threads"),
     ));

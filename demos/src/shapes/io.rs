@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use threeply_pools::thread::ThreadPool;
+use threeply_pools::thread::{ThreadPool, blocking};
 use url::Url;
 
 use crate::engine::Engine;
@@ -281,9 +281,12 @@ pub fn sequential(
 /// # Errors
 /// When the threads can't be started.
 pub fn downloaders(downloads: usize) -> Result<ThreadPool, Error> {
-    Ok(ThreadPool::new(
-        downloads.clamp(1, limits::MAX_BLOCKING_DOWNLOADERS),
-    )?)
+    let threads = downloads.clamp(1, limits::MAX_BLOCKING_DOWNLOADERS);
+    let workers = threads.min(limits::DOWNLOAD_WORKERS);
+    Ok(ThreadPool::builder()
+        .threads(workers)
+        .max_spares(threads - workers)
+        .build()?)
 }
 
 /// Every download on a thread of its own, reported in the order they end.
@@ -300,7 +303,7 @@ pub fn on_threads(
     for url in plan.urls.iter().cloned() {
         let (client, ended) = (client.clone(), ended.clone());
         drop(pool.spawn(move || {
-            let outcome = client.fetch(&url);
+            let outcome = blocking(|| client.fetch(&url));
             // Nobody listens any more if the report has failed.
             let _ = ended.send((url, outcome));
         }));

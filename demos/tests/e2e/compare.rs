@@ -121,7 +121,7 @@ fn the_table_names_everything_and_has_no_colour_in_a_pipe() {
         "limited by a GIL",
         "CPU-bound speed-up",
         "I/O-bound speed-up",
-        "1,000 connections",
+        "100 connections",
         "Which to pick for what",
         "the Python rows are skipped",
     ] {

@@ -20,6 +20,8 @@ pub(crate) fn demo(name: &str) -> Command {
         "async_io" => env!("CARGO_BIN_EXE_async_io"),
         "memory_model" => env!("CARGO_BIN_EXE_memory_model"),
         "compare" => env!("CARGO_BIN_EXE_compare"),
+        "fetch_many" => env!("CARGO_BIN_EXE_fetch_many"),
+        "serve" => env!("CARGO_BIN_EXE_serve"),
         other => panic!("no demo is called {other}"),
     };
     let mut command = Command::new(path);

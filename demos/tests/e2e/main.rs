@@ -9,3 +9,4 @@ mod interrupted;
 mod kit;
 mod output;
 mod shapes;
+mod web;

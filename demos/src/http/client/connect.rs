@@ -13,7 +13,8 @@ use super::pool::Origin;
 use crate::http::error::{Error, Phase};
 use crate::http::stream::Stream;
 
-/// Connects within `limit`, the name's look-up and the TLS handshake included.
+/// Connects within `limit`, the name's look-up and the TLS handshake included;
+/// without a connector, there is none.
 ///
 /// Cancel-safe: a connection that is dropped half-made is closed.
 ///
@@ -22,7 +23,7 @@ use crate::http::stream::Stream;
 /// or [`Error::Timeout`].
 pub async fn connect(
     origin: &Origin,
-    tls: &TlsConnector,
+    tls: Option<&TlsConnector>,
     limit: Duration,
 ) -> Result<Connection<Stream>, Error> {
     match time::timeout(limit, open(origin, tls)).await {
@@ -34,7 +35,7 @@ pub async fn connect(
     }
 }
 
-async fn open(origin: &Origin, tls: &TlsConnector) -> Result<Stream, Error> {
+async fn open(origin: &Origin, tls: Option<&TlsConnector>) -> Result<Stream, Error> {
     // A URL has an IPv6 address in brackets; names and sockets don't.
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
     let tcp = TcpStream::connect((host, origin.port)).await.map_err(|e| {
@@ -49,9 +50,9 @@ async fn open(origin: &Origin, tls: &TlsConnector) -> Result<Stream, Error> {
     })?;
     // A request is written in one piece; waiting for more helps nobody.
     tcp.set_nodelay(true).map_err(Error::Io)?;
-    if !origin.secure {
+    let Some(tls) = tls else {
         return Ok(Stream::Plain(tcp));
-    }
+    };
     let failed = |e: io::Error| match Error::on_connection(&origin.host, e) {
         Error::Lost { source } | Error::Io(source) => Error::Tls {
             host: origin.host.clone(),

@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             call.force_send_body();
         }
         let mut call = call.proceed();
-        let mut out = vec![0; limits::HTTP_BUFFER_BYTES];
+        let mut out = vec![0; limits::FIRST_BUFFER_BYTES];
         while !call.can_proceed() {
             match call.write(&mut out) {
                 Ok(0) => grow(&mut out)?,
@@ -160,8 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         mut call: Call<state::SendBody>,
         payload: &mut Payload,
-        out: &mut [u8],
+        out: &mut Vec<u8>,
     ) -> Result<Call<state::RecvResponse>, Error> {
+        out.resize(out.len().max(limits::HTTP_BUFFER_BYTES), 0);
         let mut block = vec![0; call.calculate_max_input(out.len())];
         let mut sent = 0;
         // A server may refuse a body before it has all of it, and close. Then
@@ -313,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.end == self.buffer.len() {
-            let larger = (self.buffer.len() * 2).max(limits::HTTP_BUFFER_BYTES);
+            let larger = (self.buffer.len() * 2).max(limits::FIRST_BUFFER_BYTES);
             self.buffer.resize(larger, 0);
         }
         let n = stream::read(&mut self.stream, &mut self.buffer[self.end..])

@@ -196,6 +196,8 @@ pub struct Body {
     state: BodyState,
     decoder: Decoder,
     block: Vec<u8>,
+    /// How much is read at once: no more than is announced.
+    block_bytes: usize,
     patience: Patience,
 }
 
@@ -205,12 +207,16 @@ impl Body {
         state: BodyState,
         decoder: Decoder,
         patience: Patience,
+        announced: Option<u64>,
     ) -> Body {
+        let most = limits::HTTP_BUFFER_BYTES;
+        let block_bytes = announced.map_or(most, |length| length.clamp(1, most as u64) as usize);
         let mut body = Body {
             lease: Some(lease),
             state,
             decoder,
             block: Vec::new(),
+            block_bytes,
             patience,
         };
         body.release_if_done();
@@ -224,7 +230,7 @@ impl Body {
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let mut out = Vec::new();
         while let Some(lease) = &mut self.lease {
-            self.block.resize(limits::HTTP_BUFFER_BYTES, 0);
+            self.block.resize(self.block_bytes, 0);
             let next = Instant::now() + self.patience.read;
             let (until, phase, limit) = match self.patience.deadline {
                 Some((at, limit)) if at < next => (at, Phase::Total, limit),

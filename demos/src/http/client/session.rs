@@ -15,7 +15,7 @@
 //! buys HTTP/2's multiplexing, which HTTP/1.1 has no use for, at the price of
 //! two hand-overs a request.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -105,6 +105,8 @@ struct Inner {
     tls: OnceCell<TlsConnectorCell>,
     pool: Rc<RefCell<Pool>>,
     all: Rc<Semaphore>,
+    /// How many connections were opened since the start.
+    made: Cell<u64>,
     /// One for each server that a request is under way to.
     hosts: RefCell<HashMap<Origin, Rc<Semaphore>>>,
 }
@@ -148,6 +150,7 @@ impl Client {
                 pool: Rc::new(RefCell::new(Pool::new(config.idle, config.idle_age))),
                 all: Rc::new(Semaphore::new(config.connections.max(1))),
                 hosts: RefCell::new(HashMap::new()),
+                made: Cell::new(0),
                 tls: OnceCell::new(),
                 config,
             }),
@@ -177,6 +180,11 @@ impl Client {
     /// How many idle connections are kept now.
     pub fn idle_connections(&self) -> usize {
         self.inner.pool.borrow().len()
+    }
+
+    /// How many connections were opened since the client was made.
+    pub fn connections_made(&self) -> u64 {
+        self.inner.made.get()
     }
 
     pub(super) async fn send(&self, draft: Draft) -> Result<Response, Error> {
@@ -288,7 +296,12 @@ impl Client {
             let old = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => connect::connect(&origin, self.tls()?, patience.connect).await?,
+                None => {
+                    let made =
+                        connect::connect(&origin, self.tls_for(&origin)?, patience.connect).await?;
+                    self.inner.made.set(self.inner.made.get() + 1);
+                    made
+                }
             };
             let request = self.request_for(method, url, headers, payload)?;
             let exchange = connection.exchange(request, payload);
@@ -393,15 +406,23 @@ impl Client {
             }
             None => decode::Decoder::Identity,
         };
-        let body = Body::new(lease, state, decoder, patience);
+        let announced = head.headers().get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        let body = Body::new(lease, state, decoder, patience, announced);
         Ok(Response::new(url.clone(), head, body))
     }
 
-    fn tls(&self) -> Result<&TlsConnector, Error> {
+    /// The connector, if the origin needs one: it is made when first used.
+    fn tls_for(&self, origin: &Origin) -> Result<Option<&TlsConnector>, Error> {
+        if !origin.secure {
+            return Ok(None);
+        }
         if let Some(cell) = self.inner.tls.get() {
-            return Ok(&cell.0);
+            return Ok(Some(&cell.0));
         }
         let connector = self.inner.config.tls.connector()?;
-        Ok(&self.inner.tls.get_or_init(|| TlsConnectorCell(connector)).0)
+        Ok(Some(
+            &self.inner.tls.get_or_init(|| TlsConnectorCell(connector)).0,
+        ))
     }
 }

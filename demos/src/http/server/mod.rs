@@ -2,10 +2,11 @@
 //!
 //! Read in this order: [`serve`] (accepting, and how it all ends),
 //! [`conversation`] (the life of one connection), [`head`] and [`body`] (what a
-//! client may send), [`reply`] (what it gets), [`routes`].
+//! client may send), [`reply`] (what it gets), [`routes`], [`files`].
 
 pub mod body;
 pub mod conversation;
+pub mod files;
 pub mod head;
 pub mod reply;
 pub mod routes;

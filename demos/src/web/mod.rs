@@ -1,0 +1,4 @@
+//! Programs that talk to the web, or are it: what event loops are for.
+
+pub mod fetch_many;
+pub mod serve;
