@@ -86,7 +86,7 @@ impl Builder {
     }
 
     /// Threads that may be lent beyond the pool's own while others block, see
-    /// [`blocking`](crate::thread::blocking). 64 by default.
+    /// [`blocking`](fn@crate::thread::blocking). 64 by default.
     pub fn max_spares(mut self, spares: usize) -> Self {
         self.config.max_spares = spares;
         self

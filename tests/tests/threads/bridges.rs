@@ -11,7 +11,7 @@ use crate::watchdog;
 fn a_handle_is_awaited_on_the_loop() {
     let _watchdog = watchdog();
     let pool = ThreadPool::new(2).unwrap();
-    let mut event_loop = EventLoop::new().unwrap();
+    let event_loop = EventLoop::new().unwrap();
     let sum = event_loop.block_on(async {
         let jobs: Vec<_> = (0..100).map(|n| pool.spawn(move || n)).collect();
         let mut sum = 0;
@@ -34,7 +34,7 @@ fn a_blocking_wait_on_the_loop_is_refused_with_advice() {
     let pool = ThreadPool::new(1).unwrap();
     let (go, gate) = std::sync::mpsc::channel::<()>();
     let job = pool.spawn(move || gate.recv());
-    let mut event_loop = EventLoop::new().unwrap();
+    let event_loop = EventLoop::new().unwrap();
     let advice = event_loop.block_on(async {
         let wait = catch_unwind(AssertUnwindSafe(|| job.wait()));
         wait.unwrap_err().downcast::<&str>().map(|text| *text)
@@ -47,7 +47,7 @@ fn a_blocking_wait_on_the_loop_is_refused_with_advice() {
 fn a_job_spawns_on_the_loop_and_waits_for_it() {
     let _watchdog = watchdog();
     let pool = ThreadPool::new(1).unwrap();
-    let mut event_loop = EventLoop::new().unwrap();
+    let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let value = event_loop.block_on(async {
         let job = pool.spawn(move || {
