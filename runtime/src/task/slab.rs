@@ -231,7 +231,7 @@ impl Scheduler {
 
     /// Has the memory of the next tasks on its way by the time they are polled:
     /// first the place, then, when that is near, the task that it names.
-    #[inline]
+    #[inline(never)] // In line, it would burden every pop of a loop with few tasks.
     fn prefetch_next(&self) {
         if let Some(number) = self.queue.peek(PREFETCH_PLACES_AHEAD)
             && let Some(slot) = self.slots.get(number as usize)
