@@ -9,16 +9,18 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::builder::Options;
 use super::handle::{Call, Handle};
 use super::sleeper::Sleeper;
 use super::stats::Counters;
 use crate::error::Error;
-use crate::reactor::Reactor;
+use crate::reactor::{Direction, Reactor};
 use crate::remote::bitmap::PAGE_TASKS;
 use crate::remote::table::{self, LoopRemote};
 use crate::task::blocks::Blocks;
@@ -183,6 +185,30 @@ impl Core {
     /// The task that runs.
     pub(crate) fn current_task(&self) -> Option<TaskRef> {
         self.scheduler.borrow().get(self.current.get()).cloned()
+    }
+
+    // ---- for the dump; none of the closures runs foreign code ----
+
+    pub(crate) fn each_task(&self, mut f: impl FnMut(&TaskRef, bool)) {
+        let scheduler = self.scheduler.borrow();
+        scheduler
+            .tasks()
+            .for_each(|(_, task, is_queued)| f(task, is_queued));
+    }
+
+    pub(crate) fn each_timer(&self, mut f: impl FnMut(Duration, &Waker)) {
+        if let Some(timers) = self.timers_if_used() {
+            let now = timers.now_ns();
+            for (deadline, waker) in timers.driver().borrow().iter() {
+                f(Duration::from_nanos(deadline.saturating_sub(now)), waker);
+            }
+        }
+    }
+
+    pub(crate) fn each_descriptor(&self, f: impl FnMut(RawFd, Direction, &Waker)) {
+        if let Some(reactor) = self.reactor_if_used() {
+            reactor.each_waiter(f);
+        }
     }
 
     pub(crate) fn with_blocks<R>(&self, f: impl FnOnce(&mut Blocks) -> R) -> R {

@@ -155,15 +155,6 @@ impl Core {
         drop(main);
     }
 
-    /// All tasks, oldest first.
-    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
-        let scheduler = self.scheduler.borrow();
-        let info = |(_, task, is_queued)| TaskInfo::of(task, is_queued);
-        let mut tasks: Vec<TaskInfo> = scheduler.tasks().map(info).collect();
-        tasks.sort_unstable_by_key(|task| task.id);
-        tasks
-    }
-
     pub(crate) fn stats(&self) -> Stats {
         let scheduler = self.scheduler.borrow();
         let counters = &self.counters;

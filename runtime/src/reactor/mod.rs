@@ -26,6 +26,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -117,6 +118,15 @@ impl Reactor {
     #[must_use]
     pub fn is_watching(&self) -> bool {
         self.watched.get() != 0
+    }
+
+    /// Tells `f` of everybody that waits for a descriptor. For dumps; O(n). `f`
+    /// must not come back here.
+    pub fn each_waiter(&self, mut f: impl FnMut(RawFd, Direction, &Waker)) {
+        let slots = self.slots.borrow();
+        for source in slots.list.iter().filter_map(|slot| slot.source.as_ref()) {
+            source.each_waiter(&mut |direction, waker| f(source.fd(), direction, waker));
+        }
     }
 
     /// Watches a descriptor of the loop itself.

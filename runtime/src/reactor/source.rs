@@ -268,6 +268,21 @@ impl Source {
         Some((home.reactor.upgrade()?, home.token))
     }
 
+    /// Tells `f` of everybody that waits. For dumps; `f` must not come back here.
+    pub(super) fn each_waiter(&self, f: &mut impl FnMut(Direction, &Waker)) {
+        for direction in [Direction::Read, Direction::Write] {
+            let seat = &self.side(direction).seat;
+            let seated = seat.take();
+            seated.iter().for_each(|waker| f(direction, waker));
+            seat.set(seated);
+        }
+        let waiters = self.waiters.take();
+        for (_, direction, waker) in waiters.iter().flat_map(|waiters| &waiters.list) {
+            f(*direction, waker);
+        }
+        self.waiters.set(waiters);
+    }
+
     /// What an event says about one direction: try (again).
     pub(super) fn event(&self, direction: Direction, ended: bool) {
         let side = self.side(direction);

@@ -54,6 +54,7 @@ use super::id::{TaskId, WakeId};
 use super::join_error::{JoinError, Who};
 use super::local::Locals;
 use super::prefetch::{LINE, prefetch};
+use super::waker::id_of;
 
 /// Where a task is in its life; drawn in the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,6 +351,14 @@ impl TaskRef {
         };
         joiner.set(Some(waker.clone()));
         drop(former); // Last: a foreign waker may run any code.
+    }
+
+    /// The task that waits for the end of this one, if it is one of ours.
+    pub(crate) fn joiner(&self) -> Option<WakeId> {
+        let joiner = self.header().joiner.take();
+        let id = joiner.as_ref().and_then(id_of);
+        self.header().joiner.set(joiner);
+        id
     }
 
     /// Nobody is going to take the output: the end of a join handle.

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`mod@id`] (how a task is named), `waker` (how it is woken), `cell`
 //! and `erased` (what it consists of), [`slab`] (where its loop keeps it), [`join`]
-//! (who gets its output), [`hook`] (who hears of its panic), [`local`]; beside
-//! them `blocks` (its memory).
+//! (who gets its output), [`hook`] (who hears of its panic), [`local`], [`dump`]
+//! (how to see them all); beside them `blocks` (their memory).
 //!
 //! The life of a task, as its loop sees it:
 //! ```text
@@ -19,6 +19,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod cell;
+pub mod dump;
 pub(crate) mod erased;
 pub mod hook;
 pub mod id;
@@ -35,8 +36,9 @@ use std::future::Future;
 use std::panic::Location;
 
 use crate::context;
-use cell::{Extra, Stage, TaskRef};
+use cell::Extra;
 
+pub use dump::{TaskInfo, TaskState, WaitsFor};
 pub use hook::{Unhandled, reset_unhandled_panic_hook, set_unhandled_panic_hook};
 pub use id::TaskId;
 pub use join::{AbortHandle, JoinHandle};
@@ -122,70 +124,14 @@ impl Builder {
     }
 }
 
-/// What a task is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskState {
-    /// It is being polled.
-    Running,
-    /// It was woken, and waits for its poll.
-    Ready,
-    /// It waits for a wake.
-    Parked,
-}
-
-/// A task, as a dump shows it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TaskInfo {
-    /// Its number.
-    pub id: TaskId,
-    /// Its name, if it was given one.
-    pub name: Option<Cow<'static, str>>,
-    /// Where it was spawned; for the main future, where `block_on` was called.
-    pub site: &'static Location<'static>,
-    /// What it is doing.
-    pub state: TaskState,
-}
-
-impl TaskInfo {
-    pub(crate) fn of(task: &TaskRef, is_queued: bool) -> TaskInfo {
-        TaskInfo {
-            id: task.id(),
-            name: task.name(),
-            site: task.site(),
-            state: match task.stage() {
-                Stage::Running => TaskState::Running,
-                _ if is_queued => TaskState::Ready,
-                _ => TaskState::Parked,
-            },
-        }
-    }
-}
-
-impl std::fmt::Display for TaskInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
-            write!(f, " '{name}'")?;
-        }
-        let state = match self.state {
-            TaskState::Running => "running",
-            TaskState::Ready => "ready",
-            TaskState::Parked => "parked",
-        };
-        write!(f, ", {state}, spawned at {}", self.site)
-    }
-}
-
 /// The task that runs now: `None` outside of a loop, and in code that the loop
 /// runs for no task.
 #[must_use]
 pub fn current() -> Option<TaskInfo> {
     let task = context::try_with(|core| core.current_task())??;
-    Some(TaskInfo::of(&task, false)).map(|mut info| {
-        info.state = TaskState::Running; // Also the main future, which has no stage.
-        info
-    })
+    let mut info = TaskInfo::of(&task, false);
+    info.state = TaskState::Running; // Also the main future, which has no stage.
+    Some(info)
 }
 
 /// The number of the task that runs now.
@@ -201,7 +147,8 @@ pub fn name() -> Option<Cow<'static, str>> {
 }
 
 /// All tasks of the loop that runs on this thread that haven't ended, oldest
-/// first. Empty outside of a loop. O(n log n) in the number of tasks.
+/// first, and what each waits for. Empty outside of a loop. O(n log n) in the number
+/// of tasks, timers and descriptors.
 #[must_use]
 pub fn all() -> Vec<TaskInfo> {
     context::try_with(|core| core.tasks()).unwrap_or_default()

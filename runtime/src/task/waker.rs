@@ -41,6 +41,11 @@ pub(crate) fn waker(id: WakeId) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::from_raw(raw(id)) })
 }
 
+/// The task that `waker` wakes, if it is one of ours.
+pub(crate) fn id_of(waker: &Waker) -> Option<WakeId> {
+    ptr::eq(waker.vtable(), &VTABLE).then(|| WakeId(waker.data().addr() as u64))
+}
+
 fn clone(data: *const ()) -> RawWaker {
     raw(WakeId(data.addr() as u64))
 }

@@ -144,6 +144,14 @@ impl TimerDriver {
         self.waiting
     }
 
+    /// Every timer that waits, in no order: its deadline and whom it wakes. For
+    /// dumps; O(n).
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Waker)> {
+        let waits = |timer: &&Timer| !matches!(timer.state, State::Free | State::Fired);
+        let timers = self.timers.iter().filter(waits);
+        timers.filter_map(|timer| Some((timer.deadline, timer.waker.as_ref()?)))
+    }
+
     /// Whether no timer waits; the loop then needn't read the clock.
     #[inline]
     pub fn is_empty(&self) -> bool {

@@ -180,6 +180,41 @@ fn a_task_knows_its_name_and_its_number_and_the_list_shows_all() {
 }
 
 #[test]
+fn the_list_of_tasks_says_what_each_waits_for() {
+    use crate::task::WaitsFor;
+    let event_loop = EventLoop::builder().virtual_time(true).build().unwrap();
+    event_loop.block_on(async {
+        let hour = Duration::from_secs(3_600);
+        let sleeper = spawn(crate::time::sleep(hour));
+        let id = sleeper.id();
+        let joiner = spawn(async move { sleeper.await.unwrap() });
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let ours = Rc::new(crate::io::Async::new(ours).unwrap());
+        let source = ours.clone();
+        let reader = spawn(async move {
+            let mut buf = [0];
+            source
+                .read_with(|mut stream| std::io::Read::read(&mut stream, &mut buf))
+                .await
+        });
+        yield_now().await;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(ours.get_ref());
+        let of = |id| {
+            let tasks = task::all();
+            let task = tasks.into_iter().find(|task| task.id == id);
+            task.unwrap().waits_for
+        };
+        assert_eq!(of(id), [WaitsFor::Timer(hour)]);
+        assert_eq!(of(joiner.id()), [WaitsFor::Task(id)]);
+        let read = crate::reactor::Direction::Read;
+        assert_eq!(of(reader.id()), [WaitsFor::Descriptor(fd, read)]);
+    });
+    let report = event_loop.shutdown(Duration::from_secs(1));
+    let text = report.to_string();
+    assert!(text.contains("waits for a timer due in 3599s"), "{text}");
+}
+
+#[test]
 fn shutdown_waits_and_names_who_did_not_end() {
     let event_loop = EventLoop::builder().virtual_time(true).build().unwrap();
     drop(event_loop.spawn(async {
