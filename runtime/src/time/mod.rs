@@ -5,6 +5,7 @@
 //! | [`sleep`](sleep()), [`sleep_until`] | `sleep`, `call_at` | the same |
 //! | [`timeout`](timeout()), [`timeout_at`] | `timeout`, `wait_for`, `timeout_at` | the same |
 //! | [`interval`](interval()) | – | the same |
+//! | [`call_soon`], [`call_later`], [`call_at`] | the same | – |
 //! | [`now`] | `loop.time()` | `Instant::now` |
 //! | `EventLoop::builder().virtual_time(true)` | – | `time::pause` |
 //!
@@ -13,11 +14,12 @@
 //! from the clock when they are set, not from a time that the loop remembers:
 //! after a long poll such a deadline would be too early.
 //!
-//! Reading order: [`mod@sleep`], [`mod@interval`] and [`mod@timeout`] with
-//! [`enclosing`]; then what they stand on: [`timers`] (what a loop has of time),
+//! Reading order: [`mod@sleep`], [`mod@interval`], [`calls`] and [`mod@timeout`]
+//! with [`enclosing`]; then what they stand on: [`timers`] (what a loop has of time),
 //! [`clock`], [`driver`] (all timers of a loop) and [`wheel`] (where those wait
 //! that aren't due soon). `README.md` has the picture and what was rejected.
 
+pub mod calls;
 pub mod clock;
 pub mod driver;
 pub mod enclosing;
@@ -31,6 +33,7 @@ use std::rc::Rc;
 
 pub use std::time::{Duration, Instant};
 
+pub use calls::{call_at, call_later, call_soon};
 pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
