@@ -96,10 +96,10 @@ mod tests {
             };
             let start = now();
             let last = call_at(start + Duration::from_secs(3), say("at 3 s"));
-            let _ = call_later(Duration::from_secs(2), say("after 2 s"));
+            drop(call_later(Duration::from_secs(2), say("after 2 s")));
             call_later(Duration::from_secs(1), say("never")).abort();
-            let _ = call_soon(say("soon"));
-            let _ = call_soon(say("and soon after"));
+            drop(call_soon(say("soon")));
+            drop(call_soon(say("and soon after")));
             last.await.unwrap();
             assert_eq!(now() - start, Duration::from_secs(3));
             said.take()
