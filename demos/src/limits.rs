@@ -70,7 +70,7 @@ pub const PYTHON_ROUNDS: u32 = 3;
 /// After so long `compare` leaves out what it can, and says so: Python's rounds,
 /// and ours beyond the third. It takes 40 s on two quiet cores, and is to end
 /// within a minute.
-pub const COMPARE_BUDGET: Duration = Duration::from_secs(50);
+pub const COMPARE_BUDGET: Duration = Duration::from_secs(45);
 
 /// How long `compare` waits for an answer of one of its children before it
 /// calls it hung and ends it.
@@ -116,7 +116,7 @@ pub const CLIENT_IDLE_CONNECTIONS: usize = 100;
 
 /// How long an idle connection is kept: most servers close theirs after 60 to
 /// 120 seconds, and being second costs a retry.
-pub const CLIENT_IDLE_AGE: Duration = Duration::from_secs(50);
+pub const CLIENT_IDLE_AGE: Duration = Duration::from_secs(45);
 
 /// Servers whose limits a client remembers before it forgets those that are
 /// idle.

@@ -254,7 +254,7 @@ fn limited_by_gil(document: &Document, engine: &str) -> String {
 fn notes(document: &Document) -> Vec<String> {
     let mut notes = vec![
         "Start: from asking for one until its first, empty job is done. Memory: private pages of an idle one.".into(),
-        "Switch: a byte handed over a pipe on one core (process, thread); a yield (task).".into(),
+        "Switch, on one core: a byte handed over a pipe (process), an unpark (thread), a yield (task).".into(),
     ];
     let processes = document.row(Workload::CpuBound, "processes");
     if let Some((warm, cold)) = processes.and_then(|row| row.wall_s.zip(row.wall_cold_s)) {

@@ -4,15 +4,15 @@
 //!   done, so that a unit that is "started" but not yet there can't look cheap.
 //! * **Memory**: the growth of anonymous memory, divided, for threads and tasks;
 //!   a worker's private pages for processes. Many at once, all idle.
-//! * **Switch**: two of a kind that take turns on one core. Processes and
-//!   threads hand a byte over a pipe, so the figure holds two system calls
-//!   beside the switch itself; tasks yield.
+//! * **Switch**: two of a kind that take turns on one core, by what they have
+//!   for it: processes hand a byte over a pipe, threads unpark each other, tasks
+//!   yield. The system calls that this takes are part of the figure.
 //! * **Shared memory**: what [`crate::shapes::memory`] finds when they count.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Child;
-use std::thread;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, Thread};
 use std::time::Instant;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -204,17 +204,32 @@ fn thread_memory() -> Result<Option<f64>, Error> {
 }
 
 fn thread_switch() -> Result<Option<f64>, Error> {
-    let pipe = || nix::unistd::pipe().map_err(|e| Error::io("make a pipe")(e.into()));
-    let (their_in, our_out) = pipe()?;
-    let (our_in, their_out) = pipe()?;
-    let (mut to, mut from) = (File::from(our_out), File::from(our_in));
+    let turns = limits::UNIT_SWITCHES;
     on_one_core(|_| {
+        // Whose turn it is: even ours, odd the other thread's. Relaxed: what a
+        // thread sees after `park` is what the other wrote before `unpark`.
+        let turn = AtomicU32::new(0);
+        let last = 2 * turns * limits::UNIT_ROUNDS;
+        let pass = |mine: u32, other: &Thread| {
+            while turn.load(Ordering::Relaxed) % 2 != mine {
+                thread::park();
+            }
+            let now = turn.fetch_add(1, Ordering::Relaxed) + 1;
+            other.unpark();
+            now
+        };
         thread::scope(|scope| {
-            scope.spawn(|| echo(File::from(their_in), File::from(their_out)));
-            let measured = hand_over(&mut to, &mut from);
-            // Ends the other thread.
-            drop(to);
-            measured
+            let ours = thread::current();
+            let pass = &pass;
+            let other = scope.spawn(move || while pass(1, &ours) < last {});
+            let other = other.thread();
+            median_ns(limits::UNIT_ROUNDS, || {
+                let started = Instant::now();
+                for _ in 0..turns {
+                    pass(0, other);
+                }
+                Ok(started.elapsed().as_nanos() as f64 / f64::from(2 * turns))
+            })
         })
     })
 }
