@@ -213,3 +213,24 @@ fn broadcast_reaches_every_thread_once() {
     }
     assert_eq!(pool.install(|| pool.broadcast(|index| index)), [0, 1, 2]);
 }
+
+#[test]
+fn a_cancelled_scope_begins_no_further_job() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = ThreadPool::new(threads).unwrap();
+        let ran = AtomicUsize::new(0);
+        pool.install(|| {
+            thread::scope(|s| {
+                s.cancel();
+                for _ in 0..100 {
+                    s.spawn(|_| {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                assert!(s.is_cancelled());
+            });
+        });
+        assert_eq!(ran.into_inner(), 0);
+    }
+}
