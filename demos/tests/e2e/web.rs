@@ -205,7 +205,7 @@ fn fetch_many_calls_no_more_at_once_than_told_and_asks_again() {
     let ran = run("fetch_many", &["--calls", "60", "--at-once", "7"]);
     let out = ran.succeeded();
     assert!(
-        out.contains("60 of 60 calls answered") && out.contains("7 at once"),
+        out.contains("60 of 60 calls answered") && out.contains("7 at once, over 7 connections"),
         "{out}"
     );
     assert!(

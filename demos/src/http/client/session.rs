@@ -215,14 +215,16 @@ impl Client {
             if tried >= retry.times || !repeatable {
                 return outcome;
             }
-            let asked = match &outcome {
+            let asked = match outcome {
                 Ok(response) if retry::is_for_later(response.status()) => {
-                    retry::retry_after(response.headers(), SystemTime::now())
+                    let asked = retry::retry_after(response.headers(), SystemTime::now());
+                    // Read to its end, so that the next try has its connection.
+                    response.discard().await;
+                    asked
                 }
-                Err(e) if retry::may_pass(e) => None,
-                _ => return outcome,
+                Err(e) if retry::may_pass(&e) => None,
+                outcome => return outcome,
             };
-            drop(outcome);
             tried += 1;
             time::sleep(retry.wait(tried, asked)).await;
         }
