@@ -1,7 +1,7 @@
 //! Every executor of group `loop`, in the words that the workloads use.
 //!
 //! To add one: implement [`Engine`] for a new type, in the configuration that its
-//! documentation recommends, and add the type to [`on_every_engine`]. If it has
+//! documentation recommends, and add the type to `on_every_engine`. If it has
 //! channels or locks of its own, `channels.rs` and `locks.rs` take them.
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! Every pool of group `threads`, in the words that the workloads use.
 //!
 //! To add one that has joins, scopes and spawns: implement [`Pool`], and add the
-//! type to [`on_every_pool`]. chili has joins only and stands in `forks.rs`.
+//! type to `on_every_pool`. chili has joins only and stands in `forks.rs`.
 
 use std::sync::mpsc;
 
