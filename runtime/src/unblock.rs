@@ -537,7 +537,14 @@ mod tests {
             }
         }
         let pool = BlockingPool::new(1, LONG);
-        drop(pool.run(|| Bomb));
+        // It ends after its handle is gone, so that the thread drops the result.
+        let (go, may_go) = mpsc::channel();
+        let abandoned = pool.run(move || {
+            may_go.recv().unwrap();
+            Bomb
+        });
+        drop(abandoned);
+        go.send(()).unwrap();
         assert_eq!(pool.run(|| 1).wait().unwrap(), 1);
         assert_eq!(pool.threads(), 1);
     }
