@@ -115,3 +115,15 @@ pub const PREFETCH_FROM_TASKS: usize = 4_096;
 /// How many polls ahead it asks for a task's place in the slab, and half as many
 /// for the task: a poll takes some tens of ns, memory a hundred or two.
 pub const PREFETCH_PLACES_AHEAD: usize = 8;
+
+/// How long a loop that other threads have just woken looks for more wakes before
+/// it sleeps, where that pays: about as long as two threads on two cores take to
+/// answer each other.
+pub const SPIN_AFTER_WAKES: Duration = Duration::from_micros(2);
+
+/// Where it doesn't pay, the most sleeps that go without it: 2 µs in 256 sleeps.
+pub const SPIN_SKIP: u32 = 255;
+
+/// A look for more wakes that took longer than this has failed, whatever it found:
+/// the loop made way for others on its core, and they took their time.
+pub const SPIN_TOO_LONG: Duration = Duration::from_micros(50);

@@ -80,6 +80,8 @@ pub struct Core {
     /// Wakers of timers that fire; kept for its memory.
     pub(super) fired: Cell<Vec<Waker>>,
     pub(super) turn_budget: Cell<u32>,
+    /// Whether other threads have woken tasks since the loop last went to sleep.
+    pub(super) collected: Cell<bool>,
     forks: u32,
 }
 
@@ -105,6 +107,7 @@ impl Core {
             sleeper: RefCell::default(),
             fired: Cell::default(),
             turn_budget: Cell::new(options.turn_budget),
+            collected: Cell::new(false),
             forks: super::fork::count(),
             options,
         }))

@@ -187,6 +187,7 @@ impl Core {
         if !self.remote.is_notified() {
             return;
         }
+        self.collected.set(true);
         let mut scheduler = self.scheduler.borrow_mut();
         let mut mail = false;
         let places = scheduler.places().max(1);
