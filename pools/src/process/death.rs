@@ -16,7 +16,7 @@
 use crate::process::error::{Cause, Death, JobError, StartFailure};
 use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
-use crate::process::pool::Shared;
+use crate::process::shared::Shared;
 use crate::process::start;
 use crate::process::state::{Delivery, Phase, Stage, State, Verdict, Worker};
 use crate::process::worker::last_words::LastWords;

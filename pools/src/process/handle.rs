@@ -13,7 +13,7 @@ use crate::process::cell::{Cell, Outcome};
 use crate::process::error::JobError;
 use crate::process::limits;
 use crate::process::link::Link;
-use crate::process::pool::Shared;
+use crate::process::shared::Shared;
 use crate::process::state::{Placed, Verdict};
 use serde::de::DeserializeOwned;
 use std::fmt;

@@ -14,11 +14,12 @@
 
 use crate::process::cell::Outcome;
 use crate::process::codec::{CodecError, Sink};
+use crate::process::encode::{append, locate};
 use crate::process::error::{Error, JobError};
 use crate::process::handle::{JobHandle, decode};
 use crate::process::job::{Arguments, Job, Target};
 use crate::process::limits::{CHUNK_BYTES, CHUNK_MAX, CHUNK_TIME, INLINE_MAX};
-use crate::process::pool::{ProcessPool, append, locate};
+use crate::process::pool::ProcessPool;
 use crate::process::trampoline::Call;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -6,9 +6,9 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | submit | [`pool`], [`codec`] with [`arena`], [`text`] with [`trampoline`] |
+//! | submit | [`builder`], [`pool`], [`encode`] with [`codec`] and [`arena`], [`text`] with [`trampoline`] |
 //! | or many at once | [`map`] |
-//! | queue or send | [`state`], [`job`], [`link`] |
+//! | queue or send | [`shared`], [`state`], [`job`], [`link`] |
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
@@ -16,10 +16,12 @@
 
 pub mod arena;
 pub mod bell;
+pub mod builder;
 pub mod cell;
 pub mod claim;
 pub mod codec;
 pub mod death;
+pub mod encode;
 pub mod error;
 pub mod frame;
 pub mod handle;
@@ -34,6 +36,7 @@ pub mod pump;
 pub mod reply;
 pub mod ring;
 pub mod role;
+pub mod shared;
 pub mod spin;
 pub mod start;
 pub mod state;
@@ -43,9 +46,10 @@ pub mod trampoline;
 pub mod wire;
 pub mod worker;
 
+pub use builder::Builder;
 pub use error::{Cause, Death, Error, JobError};
 pub use handle::JobHandle;
 pub use map::{AsCompleted, Map, MapUnordered, as_completed};
-pub use pool::{Builder, ProcessPool, ShutdownReport};
+pub use pool::{ProcessPool, ShutdownReport};
 pub use worker::hook::worker_main;
 pub use worker::panics::PanicReport;

@@ -11,7 +11,7 @@
 
 use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
-use crate::process::pool::Shared;
+use crate::process::shared::Shared;
 use crate::process::state::{Delivery, Phase};
 use std::sync::Arc;
 

@@ -6,11 +6,11 @@
 //! a file that was replaced meanwhile does no harm. How the kernel is asked for
 //! it stands in [`threeply_runtime::sys::spawn`].
 
+use crate::process::builder::Options;
 use crate::process::error::Error;
 use crate::process::limits;
 use crate::process::link::{Link, Parts};
 use crate::process::page::{RESULTS, RingBytes, SharedFile};
-use crate::process::pool::Options;
 use crate::process::ring::Writer;
 use crate::process::worker::hook::{MARKER, Marker, fd};
 use crate::switch::Ordering;

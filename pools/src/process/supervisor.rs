@@ -13,7 +13,7 @@
 
 use crate::process::limits;
 use crate::process::link::Link;
-use crate::process::pool::Shared;
+use crate::process::shared::Shared;
 use crate::process::state::{Delivery, Phase, Stage, Verdict};
 use std::future::{Future, poll_fn};
 use std::io;

@@ -1,7 +1,13 @@
 //! The process pool from outside.
 
+mod calls;
 mod chaos;
-mod jobs;
+mod deaths;
+mod hygiene;
+mod life;
+mod limits;
+mod maps;
+mod on_loop;
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};

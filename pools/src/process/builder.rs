@@ -1,0 +1,272 @@
+//! [`Builder`]: how a pool is to be, and its start.
+//!
+//! Read before this: the picture in [`super`]. Read after it: [`super::pool`].
+
+use crate::process::arena::Arena;
+use crate::process::codec::Encoded;
+use crate::process::encode::{encode, locate};
+use crate::process::error::Error;
+use crate::process::limits;
+use crate::process::oom::OomCounter;
+use crate::process::page::SharedFile;
+use crate::process::pool::ProcessPool;
+use crate::process::shared::Shared;
+use crate::process::start;
+use crate::process::state::State;
+use crate::process::supervisor;
+use crate::process::trampoline::Call;
+use crate::process::worker::hook;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use threeply_runtime::sys::eventfd::EventFd;
+
+/// How a pool is to be; see [`Builder`] for what each means.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) workers: usize,
+    pub(crate) name: Option<String>,
+    pub(crate) stack_size: usize,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) start_in_main: bool,
+    pub(crate) spinning: bool,
+    pub(crate) queue_jobs: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) jobs_per_worker: u64,
+    pub(crate) job_limit: Option<Duration>,
+    pub(crate) initializer: Option<Initializer>,
+}
+
+/// Runs first in every worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Initializer {
+    pub(crate) call: [u64; 2],
+    pub(crate) argument: Vec<u8>,
+}
+
+/// Sets up a [`ProcessPool`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder makes a pool only when `build` is called"]
+pub struct Builder {
+    options: Options,
+    initializer_error: Option<Arc<str>>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            options: Options {
+                workers: std::thread::available_parallelism().map_or(1, usize::from),
+                name: None,
+                stack_size: limits::STACK,
+                memory_limit: None,
+                start_in_main: false,
+                spinning: true,
+                queue_jobs: limits::QUEUE_JOBS,
+                queue_bytes: limits::QUEUE_BYTES,
+                jobs_per_worker: u64::MAX,
+                job_limit: None,
+                initializer: None,
+            },
+            initializer_error: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Number of worker processes; by default as many as there are processors for
+    /// this process (affinity and control groups respected).
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.options.workers = workers;
+        self
+    }
+
+    /// What the workers are called in lists of processes.
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.options.name = Some(name.into());
+        self
+    }
+
+    /// Bytes of stack for jobs; by default 8 MiB, as a main thread has.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.options.stack_size = bytes;
+        self
+    }
+
+    /// The most private memory that a worker may have, in bytes (`RLIMIT_DATA`). A
+    /// job that needs more aborts its worker, and fails with
+    /// [`Cause::MemoryLimit`](crate::process::Cause::MemoryLimit).
+    pub fn memory_limit(mut self, bytes: u64) -> Builder {
+        self.options.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Lets workers begin in `main`, where [`worker_main`](crate::process::worker_main)
+    /// must be called first, instead of before it.
+    pub fn start_in_main(mut self, yes: bool) -> Builder {
+        self.options.start_in_main = yes;
+        self
+    }
+
+    /// Whether workers and callers may look for each other's messages for some
+    /// microseconds before they sleep, when that has paid off lately. On by
+    /// default; never done on a single processor.
+    pub fn spinning(mut self, yes: bool) -> Builder {
+        self.options.spinning = yes;
+        self
+    }
+
+    /// Jobs that may be queued before `submit` blocks; by default a million.
+    pub fn queue_jobs(mut self, jobs: usize) -> Builder {
+        self.options.queue_jobs = jobs;
+        self
+    }
+
+    /// Bytes of arguments that may be queued before `submit` blocks; by default 1 GiB.
+    pub fn queue_bytes(mut self, bytes: usize) -> Builder {
+        self.options.queue_bytes = bytes;
+        self
+    }
+
+    /// Replaces a worker after it has run so many jobs (Python's
+    /// `maxtasksperchild`). Never by default. Zero counts as one.
+    pub fn jobs_per_worker(mut self, jobs: u64) -> Builder {
+        self.options.jobs_per_worker = jobs.max(1);
+        self
+    }
+
+    /// The time that each job may run; one that runs longer is killed with its
+    /// worker, and fails with [`JobError::TimedOut`]. No limit by default.
+    pub fn job_limit(mut self, limit: Duration) -> Builder {
+        self.options.job_limit = Some(limit);
+        self
+    }
+
+    /// Runs `function` first in every worker. If it panics, the worker counts as
+    /// one that can't be started.
+    pub fn initializer<A>(mut self, function: fn(A), argument: A) -> Builder
+    where
+        A: Serialize + DeserializeOwned,
+    {
+        match initializer(function, &argument) {
+            Ok(initializer) => self.options.initializer = Some(initializer),
+            Err(error) => self.initializer_error = Some(Arc::from(error.to_string())),
+        }
+        self
+    }
+
+    /// Starts the workers, and a thread for the supervisor. Returns as soon as their
+    /// processes exist (about a millisecond for each); they report for work
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkers`], [`Error::HookMissing`], [`Error::Argument`] for an
+    /// initializer's argument, and what may go wrong when processes are started.
+    pub fn build(self) -> Result<ProcessPool, Error> {
+        let shared = self.start_workers()?;
+        let thread = supervisor::on_a_thread(&shared).map_err(|source| {
+            shared.end_at_once();
+            Error::Resources {
+                what: "no thread for the supervisor",
+                source,
+            }
+        })?;
+        Ok(ProcessPool {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// As [`build`](Builder::build), but with the supervisor as a task of the event
+    /// loop that runs on this thread: a result then reaches the task that awaits
+    /// it without any other thread. When the loop ends, so does the pool; jobs
+    /// that aren't done by then fail with [`JobError::ShutDown`].
+    ///
+    /// A worker that died is replaced on the loop's thread, which takes it about
+    /// a millisecond.
+    ///
+    /// # Errors
+    /// As `build`, and [`Error::NoLoop`] if no loop runs on this thread.
+    pub fn build_on_loop(self) -> Result<ProcessPool, Error> {
+        threeply_runtime::context::check().map_err(Error::NoLoop)?;
+        let shared = self.start_workers()?;
+        supervisor::on_this_loop(&shared).map_err(Error::NoLoop)?;
+        Ok(ProcessPool {
+            shared,
+            thread: Mutex::new(None),
+        })
+    }
+
+    fn start_workers(self) -> Result<Arc<Shared>, Error> {
+        if let Some(reason) = self.initializer_error {
+            let reason = format!("the initializer: {reason}");
+            return Err(Error::Argument { reason });
+        }
+        let mut options = self.options;
+        if options.workers == 0 {
+            return Err(Error::NoWorkers);
+        }
+        let in_main = options.start_in_main;
+        if !hook::in_place(in_main) {
+            return Err(Error::HookMissing { in_main });
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        options.spinning &= processors > 1;
+        let need = |what| move |source| Error::Resources { what, source };
+        let arguments_file = SharedFile::new(c"threeply-arguments", limits::PAGE, limits::ARENA)
+            .map_err(need("no memory file for arguments"))?;
+        let mapping = arguments_file
+            .map(true)
+            .map_err(need("no address space for arguments"))?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(
+                options.workers,
+                options.spinning,
+                options.jobs_per_worker,
+            )),
+            changed: Condvar::new(),
+            arguments: Arc::new(Arena::new(mapping, 0)),
+            arguments_file,
+            supervisor_bell: EventFd::new().map_err(need("no eventfd"))?,
+            oom: OomCounter::new(),
+            options,
+        });
+        for slot in 0..shared.options.workers {
+            let started = start::start(
+                slot,
+                &shared.options,
+                &shared.arguments_file,
+                &shared.supervisor_bell,
+            );
+            match started {
+                Ok((link, writer)) => shared.admit(&mut shared.lock(), Arc::new(link), writer),
+                Err(error) => {
+                    shared.end_at_once();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(shared)
+    }
+}
+
+fn initializer<A>(function: fn(A), argument: &A) -> Result<Initializer, Error>
+where
+    A: Serialize + DeserializeOwned,
+{
+    // An arena of its own, too small for anything: the argument stays inline.
+    let none = SharedFile::new(c"threeply-none", limits::PAGE, limits::PAGE)
+        .and_then(|file| file.map(true))
+        .map_err(|source| Error::Resources {
+            what: "no memory for the initializer's argument",
+            source,
+        })?;
+    let arena = Arena::new(none, 0);
+    let call = locate(Call::of(function))?;
+    let encoded = encode(argument, &arena)?;
+    match encoded {
+        Encoded::Inline(argument) => Ok(Initializer { call, argument }),
+        Encoded::Large { .. } => unreachable!("the arena has no room"),
+    }
+}

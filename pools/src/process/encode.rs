@@ -1,0 +1,51 @@
+//! What of a call crosses to a worker: where its function is, and its argument.
+//!
+//! Read before this: [`super::text`] and [`super::codec`].
+
+use crate::process::arena::Arena;
+use crate::process::codec::{CodecError, Encoded, Sink};
+use crate::process::error::Error;
+use crate::process::text::Text;
+use crate::process::trampoline::Call;
+use serde::Serialize;
+
+/// The offsets of a call, which a worker can turn back into addresses.
+///
+/// # Errors
+/// [`Error::NotInExecutable`].
+pub(crate) fn locate(call: Call) -> Result<[u64; 2], Error> {
+    let text = Text::of_this_program();
+    match (
+        text.offset_of(call.trampoline),
+        text.offset_of(call.function),
+    ) {
+        (Some(trampoline), Some(function)) => Ok([trampoline, function]),
+        _ => Err(Error::NotInExecutable),
+    }
+}
+
+/// Encodes one argument as an element: its length, then its bytes.
+pub(crate) fn encode<A: Serialize>(argument: &A, arena: &Arena) -> Result<Encoded, Error> {
+    let mut sink = Sink::new(arena, u32::MAX as usize);
+    append(&mut sink, argument).map_err(|error| match error {
+        CodecError::TooLarge { len, max } => Error::TooLarge { len, max },
+        other => Error::Argument {
+            reason: other.to_string(),
+        },
+    })?;
+    Ok(sink.finish())
+}
+
+/// Appends one argument as an element.
+pub(crate) fn append<A: Serialize>(sink: &mut Sink<'_>, argument: &A) -> Result<(), CodecError> {
+    let start = sink.len();
+    sink.put(&[0; 4])?;
+    sink.value(argument)?;
+    let len = sink.len() - start - 4;
+    let len = u32::try_from(len).map_err(|_| CodecError::TooLarge {
+        len,
+        max: u32::MAX as usize,
+    })?;
+    sink.patch_u32(start, len);
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! What all parties of a pool in this process share: the state under its lock, and
+//! the ways to tell each other of a change.
+//!
+//! Read before this: [`super::state`]. Read after it: [`super::pump`].
+
+use crate::process::arena::Arena;
+use crate::process::builder::{Initializer, Options};
+use crate::process::cell::Outcome;
+use crate::process::error::{Error, JobError};
+use crate::process::job::{Arguments, Job, Target};
+use crate::process::link::Link;
+use crate::process::oom::OomCounter;
+use crate::process::page::{RingBytes, SharedFile};
+use crate::process::ring::Writer;
+use crate::process::state::{Delivery, Phase, Placed, State};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use threeply_runtime::context::forbid_blocking;
+use threeply_runtime::sys::eventfd::EventFd;
+
+/// What all parties of a pool in this process share.
+#[derive(Debug)]
+pub struct Shared {
+    pub(crate) state: Mutex<State>,
+    /// Told when the queue has room, when all is done, and when all workers are gone.
+    pub(crate) changed: Condvar,
+    pub(crate) arguments: Arc<Arena>,
+    pub(crate) arguments_file: SharedFile,
+    pub(crate) supervisor_bell: EventFd,
+    pub(crate) oom: OomCounter,
+    pub(crate) options: Options,
+}
+
+impl Shared {
+    /// The state, under its lock.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody has to be told that something has changed.
+    pub fn is_waited_for(&self, state: &State) -> bool {
+        state.waiting > 0 || !state.room_wakers.is_empty()
+    }
+
+    /// Tells those who wait for a change.
+    pub fn tell_of_change(&self) {
+        let wakers = std::mem::take(&mut self.lock().room_wakers);
+        self.changed.notify_all();
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Waits for a change, at most until `deadline`.
+    pub fn wait_for_change<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'s, State> {
+        state.waiting += 1;
+        let mut state = match deadline {
+            None => self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout(state, left);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.waiting -= 1;
+        state
+    }
+
+    /// Wakes the supervisor.
+    pub fn ring_supervisor(&self) {
+        let _ = self.supervisor_bell.notify();
+    }
+
+    /// Takes in a worker that was just started, and sends it the initializer.
+    pub fn admit(&self, state: &mut State, link: Arc<Link>, writer: Writer<RingBytes>) {
+        let slot = link.slot;
+        state.add(Arc::clone(&link), writer, Instant::now());
+        if let Some(Initializer { call, argument }) = &self.options.initializer {
+            let job = Job {
+                target: Arc::new(Initialized(Arc::clone(&link))),
+                call: *call,
+                arguments: Arguments::Inline(argument.clone()),
+                index: 0,
+                count: 1,
+                limit: None,
+            };
+            state.send_first(slot, job);
+        }
+        state.refill(slot);
+        // It may have come up and gone to sleep before we came to this.
+        link.ring_if_asleep();
+    }
+
+    /// Closes the pool without any patience: kills and reaps the workers, and fails
+    /// what they had.
+    pub fn end_at_once(&self) {
+        let mut deliveries = Vec::new();
+        self.lock().phase = Phase::Closed;
+        for link in self.links() {
+            link.kill();
+            let _ = link.wait_for_end();
+            self.worker_may_have_ended(&link);
+        }
+        self.lock()
+            .fail_queue(|| JobError::ShutDown, &mut deliveries);
+        Delivery::deliver_all(&mut deliveries);
+        self.tell_of_change();
+    }
+
+    /// Takes no more jobs; the supervisor does the rest.
+    pub(crate) fn drain(&self, deadline: Option<Instant>) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Draining;
+        }
+        if let Some(deadline) = deadline {
+            state.deadline = Some(deadline);
+        }
+        drop(state);
+        self.ring_supervisor();
+        self.tell_of_change();
+    }
+
+    /// Accepts a job. Returns where it was sent, if at once, and whether that
+    /// worker was awake.
+    pub fn accept(
+        &self,
+        job: Job,
+        direct: bool,
+        wait: bool,
+    ) -> Result<(Option<Placed>, bool), Error> {
+        let options = &self.options;
+        let limited = job.limit.is_some();
+        let mut state = self.lock();
+        loop {
+            if let Some(failure) = &state.broken {
+                return Err(Error::Broken(failure.clone()));
+            }
+            if state.phase != Phase::Open {
+                return Err(Error::ShutDown);
+            }
+            if !state.must_queue() || state.has_room(&job, options.queue_jobs, options.queue_bytes)
+            {
+                break;
+            }
+            if !wait {
+                return Err(Error::Full);
+            }
+            drop(state);
+            forbid_blocking("`submit` to a full pool", "`submit_async(..).await`");
+            state = self.lock();
+            if state.phase == Phase::Open
+                && !state.has_room(&job, options.queue_jobs, options.queue_bytes)
+            {
+                state = self.wait_for_change(state, None);
+            }
+        }
+        let placed = state.accept(job, direct);
+        let ticks = placed.is_some() && state.starts_ticking();
+        drop(state);
+        let mut awake = true;
+        if let Some(placed) = &placed {
+            awake = !placed.link.ring_if_asleep();
+        }
+        if limited || ticks {
+            // It has a deadline, or workers, to look after.
+            self.ring_supervisor();
+        }
+        Ok((placed, awake))
+    }
+}
+
+/// Where an initializer's outcome goes.
+struct Initialized(Arc<Link>);
+
+impl Target for Initialized {
+    fn deliver(&self, _: usize, outcome: Outcome) {
+        if let Err(error) = outcome {
+            self.0.refuse(format!("the initializer failed: {error}"));
+        }
+    }
+    fn is_unwanted(&self) -> bool {
+        false
+    }
+    fn is_internal(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,231 @@
+//! What the pool knows, all under one lock: the queue, the workers, and which job
+//! was sent to which of them.
+//!
+//! ```text
+//!            submit                 send                    settle (reply)
+//!   caller ─────────▶ ┌────────┐ ─────────▶ ┌────────────┐ ─────────▶ target
+//!      │              │ queued │            │ sent to w  │
+//!      │              └────────┘ ◀───────── └────────────┘ ─────────▶ target
+//!      └── directly, if a worker is idle ──────▲  recall,      settle (death):
+//!                                                 death: what   the one that was
+//!                                                 was unclaimed claimed fails
+//! ```
+//!
+//! Everything here is plain sequential code; nothing blocks, and nothing of the
+//! user's runs under the lock (outcomes are gathered as [`Delivery`] and delivered
+//! by the caller after it has let go).
+//!
+//! How far ahead: a worker is sent further jobs while it runs one, as many as are
+//! done in [`limits::AHEAD_TIME`] by the length of jobs lately, so that it doesn't
+//! idle while the parent reacts. If that guess was wrong and another worker is
+//! free, what isn't claimed yet is recalled ([`State::rebalance`]).
+//!
+//! Read before this: [`super::job`], [`super::link`] and [`super::claim`]. Then, in
+//! this order: [`worker`] (what is known of one), [`queue`], [`send`] (from the
+//! queue to a worker), [`settle`] (its replies), [`recall`] (back to the queue),
+//! [`delivery`]. Read after it: [`super::pump`] and [`super::death`].
+
+use crate::process::cell::Outcome;
+pub mod delivery;
+pub mod queue;
+pub mod recall;
+pub mod send;
+pub mod settle;
+pub mod worker;
+
+pub use delivery::Delivery;
+pub use worker::{Sent, Stage, Verdict, Worker};
+
+use crate::process::error::StartFailure;
+use crate::process::job::Job;
+use crate::process::limits;
+use crate::process::link::Link;
+use crate::process::page::RingBytes;
+use crate::process::ring::Writer;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Whether the pool takes jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It does.
+    Open,
+    /// It doesn't, but those that it has will be run.
+    Draining,
+    /// Nothing is run any more; workers are on their way out.
+    Closed,
+}
+
+/// The pool's state; see the head of this file.
+#[derive(Debug)]
+pub struct State {
+    /// Whether the pool takes jobs.
+    pub phase: Phase,
+    /// When shutdown loses its patience.
+    pub deadline: Option<Instant>,
+    /// What waits for a worker.
+    pub queue: VecDeque<Job>,
+    queued_bytes: usize,
+    queued_elements: usize,
+    /// The workers by slot.
+    pub workers: Vec<Option<Worker>>,
+    /// Slots of workers that have nothing to do; the one used last stands last.
+    idle: Vec<usize>,
+    /// Elements that were accepted and aren't answered.
+    pub outstanding: usize,
+    /// Smoothed length of a job in nanoseconds; `None` before the first.
+    job_ns: Option<u64>,
+    /// Places for which a worker is being started.
+    reserved: Vec<bool>,
+    /// Starts in a row that failed.
+    pub start_failures: u32,
+    /// No start is tried before this.
+    pub retry_at: Option<Instant>,
+    /// Set when there are too many of them.
+    pub broken: Option<StartFailure>,
+    /// Whether spinning is allowed.
+    pub spinning: bool,
+    /// Elements after which a worker is replaced.
+    pub jobs_per_worker: u64,
+    /// Counters for the report.
+    pub tally: Tally,
+    /// The supervisor looks after workers regularly.
+    pub ticking: bool,
+    /// Threads that wait for `changed`.
+    pub waiting: usize,
+    /// Tasks that wait for room in the queue.
+    pub room_wakers: Vec<std::task::Waker>,
+}
+
+/// What has happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Jobs that gave a result.
+    pub completed: u64,
+    /// Jobs that gave an error of any kind.
+    pub failed: u64,
+    /// Workers started.
+    pub started: u64,
+    /// Workers that died without having been told to.
+    pub died: u64,
+}
+
+/// What `send` did.
+#[derive(Debug)]
+pub struct Placed {
+    /// To whom.
+    pub link: Arc<Link>,
+    /// As which number.
+    pub seq: u64,
+}
+
+impl State {
+    /// A pool that is open and has no worker yet.
+    pub fn new(size: usize, spinning: bool, jobs_per_worker: u64) -> State {
+        State {
+            phase: Phase::Open,
+            deadline: None,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            queued_elements: 0,
+            workers: (0..size).map(|_| None).collect(),
+            idle: Vec::with_capacity(size),
+            outstanding: 0,
+            job_ns: None,
+            reserved: vec![false; size],
+            start_failures: 0,
+            retry_at: None,
+            broken: None,
+            spinning,
+            jobs_per_worker,
+            tally: Tally::default(),
+            ticking: false,
+            waiting: 0,
+            room_wakers: Vec::new(),
+        }
+    }
+
+    /// Adds a worker that was just started.
+    pub fn add(&mut self, link: Arc<Link>, requests: Writer<RingBytes>, now: Instant) {
+        let slot = link.slot;
+        debug_assert!(self.workers[slot].is_none());
+        self.workers[slot] = Some(Worker {
+            link,
+            requests,
+            stage: Stage::Starting {
+                deadline: now + limits::HANDSHAKE,
+            },
+            sent: VecDeque::new(),
+            next_seq: 0,
+            open: 0,
+            done: 0,
+            front_since: now,
+            idle_since: None,
+            think_ns: u64::MAX / 2,
+            busy_seen: (0, 0),
+            verdict: None,
+            complaint: None,
+        });
+        // First, so that workers which are known to run are preferred.
+        self.idle.insert(0, slot);
+        self.tally.started += 1;
+    }
+
+    /// The worker behind `link`, unless it has been replaced.
+    pub fn worker(&mut self, link: &Arc<Link>) -> Option<&mut Worker> {
+        let worker = self.workers.get_mut(link.slot)?.as_mut()?;
+        Arc::ptr_eq(&worker.link, link).then_some(worker)
+    }
+
+    /// Takes a worker out, for good.
+    pub fn remove(&mut self, link: &Arc<Link>) -> Option<Worker> {
+        self.worker(link)?;
+        self.idle.retain(|&slot| slot != link.slot);
+        self.workers[link.slot].take()
+    }
+
+    /// Reserves a place that has no worker, for one that is about to be started.
+    pub fn reserve_empty(&mut self) -> Option<usize> {
+        let slot = (0..self.workers.len())
+            .find(|&slot| self.workers[slot].is_none() && !self.reserved[slot])?;
+        self.reserved[slot] = true;
+        Some(slot)
+    }
+
+    /// The start is over, one way or the other.
+    pub fn release(&mut self, slot: usize) {
+        self.reserved[slot] = false;
+    }
+
+    /// Whether nothing is left: no job, no worker.
+    pub fn is_over(&self) -> bool {
+        self.outstanding == 0 && self.workers.iter().all(Option::is_none)
+    }
+
+    /// The smoothed length of a job, if any has run.
+    pub fn job_time(&self) -> Option<Duration> {
+        self.job_ns.map(Duration::from_nanos)
+    }
+    /// Whether job `seq` still stands in the ring of the worker behind `link`.
+    pub fn is_with(&mut self, link: &Arc<Link>, seq: u64) -> bool {
+        self.worker(link).is_some_and(|worker| {
+            worker
+                .sent
+                .iter()
+                .any(|sent| (sent.next()..sent.end()).contains(&seq))
+        })
+    }
+
+    /// Where a job is that was submitted with this target: the worker in whose ring
+    /// it stands, and its number there.
+    pub fn find(&self, target: *const ()) -> Option<(Arc<Link>, u64)> {
+        self.workers.iter().flatten().find_map(|worker| {
+            let sent = worker
+                .sent
+                .iter()
+                .find(|sent| Arc::as_ptr(&sent.job.target).cast::<()>() == target)?;
+            Some((Arc::clone(&worker.link), sent.next()))
+        })
+    }
+}

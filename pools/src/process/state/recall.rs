@@ -1,0 +1,94 @@
+//! From a worker back to the queue: what waits behind a long job, what is to be
+//! cancelled, and what a dead worker hadn't begun.
+
+use crate::process::error::JobError;
+use crate::process::limits;
+use crate::process::link::Link;
+use crate::process::state::worker::Worker;
+use crate::process::state::{Delivery, State};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl State {
+    /// Whether the supervisor must be told that ticks are needed from now on.
+    pub fn starts_ticking(&mut self) -> bool {
+        let starts = !self.ticking && self.wants_ticks();
+        self.ticking |= starts;
+        starts
+    }
+
+    /// Whether anything was sent ahead, so that ticks are needed.
+    pub fn wants_ticks(&self) -> bool {
+        self.workers.iter().flatten().any(|worker| worker.open > 1)
+    }
+
+    /// Takes back what waits behind a long job while another worker is free.
+    /// Returns the links whose waiting callers must look again.
+    pub fn rebalance(&mut self, now: Instant) -> Option<Arc<Link>> {
+        if !self.queue.is_empty() || self.idle.is_empty() {
+            return None;
+        }
+        let (slot, _) = self
+            .workers
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, worker)| Some((slot, worker.as_ref()?)))
+            .filter(|(_, w)| w.open > 1 && now.duration_since(w.front_since) >= limits::HELD_UP)
+            .max_by_key(|(_, worker)| worker.open)?;
+        let link = Arc::clone(&self.workers[slot].as_ref()?.link);
+        self.recall(&link);
+        Some(link)
+    }
+
+    /// Takes back everything that the worker hasn't claimed; it goes to the head
+    /// of the queue.
+    pub fn recall(&mut self, link: &Arc<Link>) {
+        let Some(worker) = self.worker(link) else {
+            return;
+        };
+        let first = link.words().claim.recall(worker.next_seq);
+        let back = worker.take_from(first);
+        for job in back.into_iter().rev() {
+            if job.target.is_internal() {
+                // Its initializer: still the first thing that it is to do.
+                self.send_first(link.slot, job);
+                link.ring_if_asleep();
+            } else {
+                self.enqueue_first(job);
+            }
+        }
+        let nothing_left = self.worker(link).is_some_and(|worker| worker.open == 0);
+        if nothing_left && !self.idle.contains(&link.slot) {
+            self.idle.push(link.slot);
+        }
+    }
+
+    /// Settles accounts with a worker that has ended and whose replies have all
+    /// been read: the element that it had claimed fails with `error`, the others
+    /// go back to the head of the queue.
+    pub fn bury(&mut self, worker: &mut Worker, error: JobError, out: &mut Vec<Delivery>) {
+        let first_unclaimed = worker.link.words().claim.first_unclaimed();
+        let back = worker.take_from(first_unclaimed);
+        let users = back.into_iter().filter(|job| !job.target.is_internal());
+        for job in users.rev() {
+            self.enqueue_first(job);
+        }
+        // At most one element is left: claimed, and without a reply.
+        let mut error = Some(error);
+        for sent in worker.sent.drain(..) {
+            for at in sent.settled..sent.job.count {
+                let outcome = Err(error.take().unwrap_or(JobError::Cancelled));
+                if !sent.job.target.is_internal() {
+                    self.outstanding -= 1;
+                    self.tally.failed += 1;
+                }
+                out.push(Delivery {
+                    target: Arc::clone(&sent.job.target),
+                    index: sent.job.index + usize::from(at),
+                    outcome,
+                });
+            }
+        }
+        worker.open = 0;
+    }
+}

@@ -1,0 +1,207 @@
+//! From the queue into the ring of a worker, and how far ahead.
+
+use crate::process::job::Job;
+use crate::process::limits;
+use crate::process::link::Link;
+use crate::process::page::request_counters;
+use crate::process::state::worker::{Sent, Stage, Worker};
+use crate::process::state::{Placed, State};
+use crate::process::wire;
+use crate::switch::Ordering;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl State {
+    /// Sends a worker its initializer, before anything else.
+    pub fn send_first(&mut self, slot: usize, job: Job) {
+        if self.send(slot, job, false).is_ok() {
+            self.idle.retain(|&other| other != slot);
+        }
+    }
+
+    /// Sends what is queued to all workers that may have more. Returns those who
+    /// must be rung.
+    pub fn refill_all(&mut self) -> Vec<Arc<Link>> {
+        let mut links = Vec::new();
+        for slot in 0..self.workers.len() {
+            if self.refill(slot)
+                && let Some(worker) = self.workers[slot].as_ref()
+            {
+                links.push(Arc::clone(&worker.link));
+            }
+        }
+        links
+    }
+
+    /// Sends what is queued to idle workers. Returns those who must be rung.
+    pub fn refill_idle(&mut self) -> Vec<Arc<Link>> {
+        let mut links = Vec::new();
+        for slot in self.idle.clone().into_iter().rev() {
+            if self.refill(slot)
+                && let Some(worker) = self.workers[slot].as_ref()
+            {
+                links.push(Arc::clone(&worker.link));
+            }
+        }
+        links
+    }
+
+    /// How many elements a worker may have at a time.
+    fn depth(&self) -> usize {
+        match self.job_ns {
+            None => 1,
+            Some(ns) => {
+                let fit = limits::AHEAD_TIME.as_nanos() as u64 / ns.max(1);
+                (fit as usize).clamp(1, limits::AHEAD_MAX)
+            }
+        }
+    }
+
+    /// Whether `job` would have to be queued.
+    pub fn must_queue(&self) -> bool {
+        !self.queue.is_empty() || (self.idle.is_empty() && self.least_loaded().is_none())
+    }
+
+    /// A worker that may be sent something ahead.
+    fn least_loaded(&self) -> Option<usize> {
+        let depth = self.depth();
+        if depth <= 1 {
+            return None;
+        }
+        self.workers
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, worker)| Some((slot, worker.as_ref()?)))
+            .filter(|(_, worker)| worker.open < depth && self.takes_more(worker))
+            .min_by_key(|(_, worker)| worker.open)
+            .map(|(slot, _)| slot)
+    }
+
+    fn takes_more(&self, worker: &Worker) -> bool {
+        let front_is_limited = worker.sent.front().is_some_and(|s| s.job.limit.is_some());
+        !matches!(worker.stage, Stage::Leaving { .. })
+            && worker.verdict.is_none()
+            && !front_is_limited
+            && worker.done + (worker.open as u64) < self.jobs_per_worker
+    }
+
+    /// Accepts a job: sends it to a worker if one is free for it, else queues it.
+    /// The caller rings the worker after it has let go of the lock.
+    ///
+    /// `direct` says that the caller is going to read the reply itself.
+    pub fn accept(&mut self, job: Job, direct: bool) -> Option<Placed> {
+        self.outstanding += usize::from(job.count);
+        if self.queue.is_empty() {
+            let mut slot = None;
+            while slot.is_none()
+                && let Some(idle) = self.idle.pop()
+            {
+                let worker = self.workers[idle].as_ref();
+                slot = worker.is_some_and(|w| self.takes_more(w)).then_some(idle);
+            }
+            if slot.is_none() && job.limit.is_none() {
+                slot = self.least_loaded();
+            }
+            if let Some(slot) = slot {
+                return match self.send(slot, job, direct) {
+                    Ok(placed) => Some(placed),
+                    Err(job) => {
+                        self.enqueue(job);
+                        None
+                    }
+                };
+            }
+        }
+        self.enqueue(job);
+        None
+    }
+
+    /// Writes a job into a worker's ring; gives it back if there is no room.
+    fn send(&mut self, slot: usize, job: Job, direct: bool) -> Result<Placed, Job> {
+        let spinning = self.spinning;
+        let worker = self.workers[slot].as_mut().expect("a slot that is in use");
+        let words = worker.link.words();
+        let counters = request_counters(words);
+        if let Some(rooms) = worker.link.returned() {
+            for room in rooms {
+                let body = wire::numbers(room);
+                let header = wire::header(wire::FREE, 0, 0, body.len()).to_bytes();
+                if worker.requests.write(&counters, &[&header, &body]) != Ok(true) {
+                    worker.link.give_back(room);
+                    break;
+                }
+            }
+        }
+        let seq = worker.next_seq;
+        if worker.open == 0 {
+            // It was idle: whoever reads the reply sets the words anew.
+            if direct {
+                words.wake_supervisor.silence();
+            } else {
+                words.wake_supervisor.ask(seq);
+            }
+            let now = Instant::now();
+            if let Some(idle) = worker.idle_since.take() {
+                let think = now.duration_since(idle).as_nanos() as u64;
+                worker.think_ns = worker.think_ns / 4 * 3 + think / 4;
+            }
+            let brisk = u128::from(worker.think_ns) < limits::THINK.as_nanos();
+            let spin = if brisk && spinning {
+                limits::SPIN
+            } else {
+                Duration::ZERO
+            };
+            words
+                .spin_ns
+                .store(spin.as_nanos() as u32, Ordering::Relaxed);
+            worker.front_since = now;
+        }
+        match job.with_frame(seq, |parts| worker.requests.write(&counters, parts)) {
+            Ok(true) => {}
+            Ok(false) => return Err(job),
+            Err(_) => {
+                worker.link.condemn();
+                return Err(job);
+            }
+        }
+        worker.next_seq += u64::from(job.count);
+        worker.open += usize::from(job.count);
+        worker.sent.push_back(Sent {
+            first: seq,
+            settled: 0,
+            job,
+        });
+        Ok(Placed {
+            link: Arc::clone(&worker.link),
+            seq,
+        })
+    }
+
+    /// Sends queued jobs to a worker, as far ahead as is sensible.
+    pub fn refill(&mut self, slot: usize) -> bool {
+        let mut sent_any = false;
+        while let Some(job) = self.queue.front() {
+            let Some(worker) = self.workers[slot].as_ref() else {
+                break;
+            };
+            let may = worker.open == 0 || (worker.open < self.depth() && job.limit.is_none());
+            if !may || !self.takes_more(worker) {
+                break;
+            }
+            let job = self.dequeue().expect("looked at just now");
+            if job.target.is_unwanted() {
+                self.outstanding -= usize::from(job.count);
+                continue;
+            }
+            if let Err(job) = self.send(slot, job, false) {
+                self.enqueue_first(job);
+                break;
+            }
+            sent_any = true;
+        }
+        if sent_any {
+            self.idle.retain(|&other| other != slot);
+        }
+        sent_any
+    }
+}

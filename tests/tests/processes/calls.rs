@@ -1,0 +1,221 @@
+//! Jobs: arguments, results, panics, waiting, cancelling, the full queue.
+
+use crate::{end, watchdog};
+use std::time::Duration;
+use threeply_pools::process::{Error, JobError, ProcessPool};
+
+#[test]
+fn a_job_runs_in_another_process_and_returns_its_result() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(2).unwrap();
+    let job = pool
+        .submit(|n: u64| (n * 2, std::process::id()), 21)
+        .unwrap();
+    let (value, pid) = job.wait().unwrap();
+    assert_eq!(value, 42);
+    assert_ne!(pid, std::process::id());
+    assert_eq!(
+        pool.call(|s: String| s.len(), "four".to_owned())
+            .unwrap()
+            .unwrap(),
+        4
+    );
+    end(pool);
+}
+
+#[test]
+fn many_jobs_from_many_threads_all_return() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(2).unwrap();
+    std::thread::scope(|scope| {
+        for t in 0..4u64 {
+            let pool = &pool;
+            scope.spawn(move || {
+                let jobs: Vec<_> = (0..2_000)
+                    .map(|i| pool.submit(|n: u64| n + 1, t * 10_000 + i).unwrap())
+                    .collect();
+                for (i, job) in jobs.into_iter().enumerate() {
+                    assert_eq!(job.wait().unwrap(), t * 10_000 + i as u64 + 1);
+                }
+            });
+        }
+    });
+    end(pool);
+}
+
+#[test]
+fn a_panic_reaches_its_own_job_with_message_and_place() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(1).unwrap();
+    let bad = pool
+        .submit(|n: u32| -> u32 { panic!("no {n}") }, 7)
+        .unwrap();
+    let good = pool.submit(|n: u32| n, 8).unwrap();
+    let Err(JobError::Panicked(report)) = bad.wait() else {
+        panic!("not a panic");
+    };
+    assert_eq!(report.message, "no 7");
+    assert!(report.location.unwrap().contains("calls.rs"));
+    assert_eq!(good.wait().unwrap(), 8);
+    end(pool);
+}
+
+#[test]
+fn large_arguments_and_results_cross() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(2).unwrap();
+    for len in [0usize, 10_000, 16_370, 100_000, 5_000_000] {
+        let data: Vec<u32> = (0..len as u32 / 4).collect();
+        let back = pool
+            .submit(
+                |mut data: Vec<u32>| {
+                    data.reverse();
+                    data
+                },
+                data.clone(),
+            )
+            .unwrap()
+            .wait()
+            .unwrap();
+        assert!(back.iter().rev().eq(data.iter()), "{len}");
+    }
+    end(pool);
+}
+
+#[test]
+fn errors_of_the_pool_say_what_to_do() {
+    assert!(matches!(ProcessPool::new(0), Err(Error::NoWorkers)));
+}
+
+#[test]
+fn a_handle_is_a_future_for_any_executor() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(1).unwrap();
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut job = std::pin::pin!(pool.submit(|n: u8| n, 9).unwrap());
+    let value = loop {
+        match job.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => break value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    assert_eq!(value.unwrap(), 9);
+    end(pool);
+}
+
+#[test]
+fn a_job_that_has_not_begun_can_be_cancelled_and_one_that_has_can_be_killed() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(1).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let started = directory
+        .path()
+        .join("started")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let endless = pool
+        .submit(
+            |path: String| {
+                std::fs::write(path, "").unwrap();
+                loop {
+                    std::thread::park();
+                }
+            },
+            started.clone(),
+        )
+        .unwrap();
+    let _: &threeply_pools::process::JobHandle<()> = &endless;
+    let waiting = pool.submit(|n: u8| n, 1).unwrap();
+    let after = pool.submit(|n: u8| n, 2).unwrap();
+    while !std::fs::exists(&started).unwrap() {
+        std::thread::yield_now();
+    }
+    assert!(!endless.cancel(), "it has begun");
+    assert!(waiting.cancel());
+    assert!(waiting.wait().unwrap_err().is_cancelled());
+    assert!(endless.kill());
+    assert!(endless.wait().unwrap_err().is_cancelled());
+    assert_eq!(after.wait().unwrap(), 2);
+    end(pool);
+}
+
+#[test]
+fn wait_timeout_returns_the_handle_and_the_job_goes_on() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(1).unwrap();
+    let gate = tempfile::NamedTempFile::new().unwrap();
+    let path = gate.path().to_str().unwrap().to_owned();
+    let job = pool
+        .submit(
+            |path: String| {
+                while std::fs::exists(&path).unwrap() {
+                    std::thread::yield_now()
+                }
+            },
+            path,
+        )
+        .unwrap();
+    let job = job
+        .wait_timeout(Duration::from_millis(20))
+        .expect_err("not done");
+    drop(gate);
+    job.wait().unwrap();
+    end(pool);
+}
+
+#[test]
+fn a_full_queue_refuses_or_waits() {
+    let _dog = watchdog();
+    let pool = ProcessPool::builder()
+        .workers(1)
+        .queue_jobs(1)
+        .build()
+        .unwrap();
+    let gate = tempfile::NamedTempFile::new().unwrap();
+    let path = gate.path().to_str().unwrap().to_owned();
+    let hold = |path: String| {
+        while std::fs::exists(&path).unwrap() {
+            std::thread::yield_now()
+        }
+    };
+    let jobs = [
+        pool.submit(hold, path.clone()).unwrap(),
+        pool.try_submit(hold, path.clone()).unwrap(),
+    ];
+    assert!(matches!(
+        pool.try_submit(hold, path.clone()),
+        Err(Error::Full)
+    ));
+    std::thread::scope(|scope| {
+        let blocked = scope.spawn(|| pool.submit(hold, path.clone()).unwrap());
+        drop(gate);
+        blocked.join().unwrap().wait().unwrap();
+    });
+    jobs.into_iter().for_each(|job| job.wait().unwrap());
+    end(pool);
+}
+
+#[test]
+fn a_result_whose_decoding_panics_concerns_its_job_alone() {
+    let _dog = watchdog();
+    #[derive(serde::Serialize)]
+    struct Trap;
+    impl<'de> serde::Deserialize<'de> for Trap {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Trap, D::Error> {
+            panic!("trapped")
+        }
+    }
+    let pool = ProcessPool::new(1).unwrap();
+    let outcome = pool.submit(|_: ()| Trap, ()).unwrap().wait();
+    assert!(matches!(outcome, Err(JobError::Undecodable { .. })));
+    assert_eq!(pool.submit(|n: u8| n, 4).unwrap().wait().unwrap(), 4);
+    end(pool);
+}

@@ -1,0 +1,102 @@
+//! What reaches a worker, what it leaves behind, and when it goes.
+
+use crate::{end, kill, watchdog};
+use std::time::Duration;
+use threeply_pools::process::ProcessPool;
+
+#[test]
+fn workers_have_default_signals_their_own_group_and_no_foreign_descriptors() {
+    let _dog = watchdog();
+    let _foreign = std::fs::File::open("/dev/null").unwrap();
+    let pool = ProcessPool::new(1).unwrap();
+    let look = |_: ()| {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().to_owned()
+        };
+        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let own_group = nix::unistd::getpgrp() == nix::unistd::Pid::this();
+        (field("SigBlk"), field("SigIgn"), descriptors, own_group)
+    };
+    let (blocked, ignored, descriptors, own_group) = pool.submit(look, ()).unwrap().wait().unwrap();
+    assert_eq!(u64::from_str_radix(&blocked, 16), Ok(0));
+    assert_eq!(
+        u64::from_str_radix(&ignored, 16),
+        Ok(1 << 12),
+        "SIGPIPE, as in every Rust program"
+    );
+    // 0 to 2, three bells, the parent's pidfd, and the directory itself.
+    assert!(descriptors <= 8, "{descriptors}");
+    assert!(own_group);
+    end(pool);
+}
+
+#[test]
+fn descriptors_are_as_before_once_a_pool_has_gone() {
+    // In a process of its own, since other tests open descriptors meanwhile.
+    let _dog = watchdog();
+    let pool = ProcessPool::new(1).unwrap();
+    let inner = |_: ()| {
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = count();
+        let pool = ProcessPool::new(2).unwrap();
+        for pid in pool.worker_pids() {
+            kill(pid);
+        }
+        let sum: u64 = pool.map(|n: u64| n, 0..100).map(Result::unwrap).sum();
+        pool.shutdown(Duration::from_secs(10));
+        (sum, before, count())
+    };
+    let (sum, before, after) = pool.submit(inner, ()).unwrap().wait().unwrap();
+    assert_eq!(sum, 4950);
+    assert_eq!(before, after, "a leak");
+    end(pool);
+}
+
+#[test]
+fn workers_go_when_their_parent_is_killed() {
+    let _dog = watchdog();
+    let pool = ProcessPool::new(1).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pids").to_str().unwrap().to_owned();
+    // The worker is itself the parent of a pool whose workers are busy.
+    let parent = |path: String| {
+        let pool = ProcessPool::new(2).unwrap();
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                pool.submit(
+                    |_: ()| loop {
+                        std::hint::spin_loop()
+                    },
+                    (),
+                )
+                .unwrap()
+            })
+            .collect();
+        let _: &Vec<threeply_pools::process::JobHandle<()>> = &busy;
+        let pids: Vec<String> = pool.worker_pids().iter().map(u32::to_string).collect();
+        std::fs::write(format!("{path}.new"), pids.join(" ")).unwrap();
+        std::fs::rename(format!("{path}.new"), path).unwrap();
+        loop {
+            std::thread::park();
+        }
+    };
+    let job: threeply_pools::process::JobHandle<()> = pool.submit(parent, path.clone()).unwrap();
+    let pids = loop {
+        match std::fs::read_to_string(&path) {
+            Ok(pids) => break pids,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    assert!(job.kill());
+    assert!(job.wait().is_err());
+    for pid in pids.split(' ') {
+        // The watchdog limits this.
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        while !stat().is_empty() && !stat().contains(") Z ") {
+            std::thread::yield_now();
+        }
+    }
+    end(pool);
+}
