@@ -25,7 +25,6 @@
 //! queue to a worker), [`settle`] (its replies), [`recall`] (back to the queue),
 //! [`delivery`]. Read after it: [`super::pump`] and [`super::death`].
 
-use crate::process::cell::Outcome;
 pub mod delivery;
 pub mod queue;
 pub mod recall;
