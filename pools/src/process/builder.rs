@@ -137,7 +137,7 @@ impl Builder {
     }
 
     /// The time that each job may run; one that runs longer is killed with its
-    /// worker, and fails with [`JobError::TimedOut`]. No limit by default.
+    /// worker, and fails with [`JobError::TimedOut`](crate::process::JobError). No limit by default.
     pub fn job_limit(mut self, limit: Duration) -> Builder {
         self.options.job_limit = Some(limit);
         self
@@ -181,7 +181,7 @@ impl Builder {
     /// As [`build`](Builder::build), but with the supervisor as a task of the event
     /// loop that runs on this thread: a result then reaches the task that awaits
     /// it without any other thread. When the loop ends, so does the pool; jobs
-    /// that aren't done by then fail with [`JobError::ShutDown`].
+    /// that aren't done by then fail with [`JobError::ShutDown`](crate::process::JobError).
     ///
     /// A worker that died is replaced on the loop's thread, which takes it about
     /// a millisecond.
