@@ -63,7 +63,8 @@ pub const EVENTS_AT_ONCE: usize = 256;
 /// spawned new ones. Whoever goes on after that is a loop of its own.
 pub const CLOSING_ROUNDS: usize = 64;
 
-/// A run queue longer than this gives its memory back when it has become empty.
+/// A run queue with room for more than this gives memory back as it becomes
+/// shorter. This much is 256 KiB.
 pub const RUN_QUEUE_KEEP: usize = 65_536;
 
 /// Blocking calls mostly wait, so far more threads than processors make sense;

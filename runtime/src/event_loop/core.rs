@@ -234,11 +234,10 @@ impl Core {
     where
         F: Future + 'static,
     {
-        let task = self.add(future, extra, site, true);
-        self.scheduler.borrow_mut().wake_new(task.task().wake_id());
-        JoinHandle::new(task)
+        JoinHandle::new(self.add(future, extra, site, true))
     }
 
+    /// A new task, which is ready.
     #[inline]
     pub(super) fn add<F>(
         &self,
@@ -257,7 +256,6 @@ impl Core {
         );
         let mut scheduler = self.scheduler.borrow_mut();
         if let Some(parent) = scheduler.get(self.current.get())
-            && parent.has_extra()
             && let Some(locals) = parent.locals()
         {
             extra.get_or_insert_default().locals = Some(locals);
@@ -274,7 +272,7 @@ impl Core {
             extra,
         };
         let task = erased::make(&mut self.blocks.borrow_mut(), birth, future);
-        scheduler.fill(wake_id, task.task().clone());
+        scheduler.fill(wake_id, task.task().clone(), true);
         task
     }
 

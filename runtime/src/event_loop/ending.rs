@@ -150,7 +150,7 @@ impl Core {
         self.current.set(NOBODY);
         let gone = self.scheduler.borrow_mut().remove(main.wake_id().slot());
         drop(gone);
-        let locals = main.with_extra(|extra| extra.as_mut()?.locals.take());
+        let locals = main.take_locals();
         contain(|| drop(locals));
         drop(main);
     }

@@ -121,12 +121,7 @@ impl Handle {
             if sender.delivery.is_aborted() {
                 return; // `sender` says so when it is dropped.
             }
-            let extra = sender.name.clone().map(|name| {
-                Box::new(Extra {
-                    name: Some(name),
-                    ..Extra::default()
-                })
-            });
+            let extra = sender.name.clone().map(Extra::named);
             let delivery = sender.delivery.clone();
             let task = core.spawn(deliver(make, sender), extra, site);
             let target = Target {

@@ -130,14 +130,9 @@ impl EventLoop {
         // The main future is a task without a future: it has a place, so that it
         // can be woken, and a name, but its future stays on this stack.
         let name = core.options.name.clone().unwrap_or("main".into());
-        let extra = Box::new(Extra {
-            name: Some(name),
-            ..Extra::default()
-        });
         let nothing = future::pending::<()>();
-        let main = core.add(nothing, Some(extra), Location::caller(), false);
+        let main = core.add(nothing, Some(Extra::named(name)), Location::caller(), false);
         let main = main.task().clone();
-        core.wake_local(main.wake_id());
         let began = Instant::now();
         let future = pin!(future);
         let result = catch_unwind(AssertUnwindSafe(|| core.run(future, &main)));

@@ -87,8 +87,13 @@ impl RunQueue {
     #[cold]
     #[inline(never)]
     fn grow(&mut self) {
+        self.move_to((self.len() * 2).max(FIRST_CAPACITY));
+    }
+
+    #[cold]
+    fn move_to(&mut self, capacity: usize) {
         let len = self.len();
-        let mut ring = vec![0; (len * 2).max(FIRST_CAPACITY)].into_boxed_slice();
+        let mut ring = vec![0; capacity].into_boxed_slice();
         for (index, place) in ring.iter_mut().take(len).enumerate() {
             *place = self.ring[self.place(self.head.wrapping_add(index))];
         }
@@ -97,11 +102,12 @@ impl RunQueue {
         self.tail = len;
     }
 
-    /// Gives memory back after a flood; called when the loop is about to sleep.
+    /// Gives memory back after a flood; called once a turn. A ring that is at most
+    /// a quarter full is halved, so a turn's polls pay for what is moved.
     #[inline]
     pub fn trim(&mut self) {
-        if self.is_empty() && self.ring.len() > RUN_QUEUE_KEEP {
-            *self = RunQueue::new();
+        if self.ring.len() > RUN_QUEUE_KEEP && self.len() <= self.ring.len() / 4 {
+            self.move_to(self.ring.len() / 2);
         }
     }
 }
@@ -144,9 +150,12 @@ mod tests {
         for number in 0..RUN_QUEUE_KEEP as u32 + 1 {
             queue.push(number);
         }
-        while queue.pop().is_some() {}
-        queue.trim();
-        assert!(queue.ring.is_empty());
+        let most = queue.ring.len();
+        for number in 0..RUN_QUEUE_KEEP as u32 + 1 {
+            assert_eq!(queue.pop(), Some(number));
+            queue.trim();
+        }
+        assert!(most > RUN_QUEUE_KEEP && queue.ring.len() <= RUN_QUEUE_KEEP);
         queue.push(7);
         assert_eq!(queue.pop(), Some(7));
     }

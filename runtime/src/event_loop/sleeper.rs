@@ -89,7 +89,6 @@ impl Core {
             }
             or_panic("arm a timer", self.arm(now, deadline));
         }
-        self.scheduler.borrow_mut().queue.trim();
         // From here on, other threads ring.
         if !self.remote.begin_sleep() {
             return;

@@ -79,6 +79,7 @@ impl Core {
                 }
             }
             add(&self.counters.turns, 1);
+            self.scheduler.borrow_mut().queue.trim();
             full_since = (left == 0).then(|| self.adapt(budget, full_since));
             self.look_around();
         }

@@ -30,9 +30,13 @@ pub(crate) struct Blocks {
 
 /// The class of blocks for `layout`, or `None` if such are not kept.
 #[inline]
-fn class(layout: Layout) -> Option<usize> {
+pub(super) const fn class(layout: Layout) -> Option<usize> {
     let class = (layout.size() + MALLOC_WORD).div_ceil(BLOCK_CLASS);
-    (class < BLOCK_CLASSES && layout.align() <= BLOCK_CLASS).then_some(class)
+    if class < BLOCK_CLASSES && layout.align() <= BLOCK_CLASS {
+        Some(class)
+    } else {
+        None
+    }
 }
 
 #[inline]
@@ -102,11 +106,11 @@ impl Drop for Blocks {
 /// Returns a block to the current loop's lists, or to the allocator.
 ///
 /// # Safety
-/// `block` came from [`Blocks::take`] of some loop with the same `layout` and is
-/// not used again.
+/// `block` came from [`Blocks::take`] of some loop with the same `layout`, whose
+/// [`class`] it is, and is not used again.
 #[inline]
-pub(crate) unsafe fn give_back(block: NonNull<u8>, layout: Layout) {
-    let class = class(layout);
+pub(crate) unsafe fn give_back(block: NonNull<u8>, layout: Layout, class: Option<usize>) {
+    debug_assert_eq!(class, self::class(layout));
     if let Some(class) = class {
         let put = context::try_with(|core| {
             core.with_blocks(|blocks| {

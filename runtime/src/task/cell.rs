@@ -6,8 +6,8 @@
 //! (who takes the output).
 //!
 //! ```text
-//!   TaskRef ──▶ ┌─ Header ───────────────────────────────┬─ payload ──────────┐
-//!   (counted)   │ vtable · ids · site · joiner's waker … │ future, then output │
+//!   TaskRef ──▶ ┌─ Header, 40 bytes ─────────────────────┬─ payload ───────────┐
+//!   (counted)   │ vtable · ids · joiner · site · state   │ future, then output │
 //!               └────────────────────────────────────────┴─────────────────────┘
 //! ```
 //! The header is the same for all tasks, so that the loop can hold tasks of every
@@ -34,6 +34,9 @@
 //!   every other entrance looks at the stage first.
 //! - **C4** The future doesn't move from `new` until it is dropped in place.
 //! - **C5** Everything here happens on one thread: `TaskRef` is `!Send`.
+//! - **C6** The header's `rare` is a pointer from `Box::into_raw`, which belongs to
+//!   the task, while the state says EXTRA, and a number that is no pointer
+//!   otherwise.
 
 #![allow(unsafe_code)] // Type erasure and a union; the invariants are above.
 
@@ -54,54 +57,89 @@ use super::id::{TaskId, WakeId};
 use super::join_error::{JoinError, Who};
 use super::local::Locals;
 use super::prefetch::{LINE, prefetch};
-use super::waker::id_of;
+use super::site::Site;
+use super::state::State;
+use super::waker::{id_of, wake_id, waker};
 
-/// Where a task is in its life; drawn in the [module](self).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Waiting,
-    Running,
-    Finished,
-    Empty,
-}
+pub(crate) use super::state::Stage;
 
 /// What the loop knows about a task of any type.
+///
+/// Every task pays for this, so what few tasks have is elsewhere: most tasks are
+/// joined by a task of ours, whose waker is a number, and have no name, no locals
+/// and no reason to be aborted for. So one word holds the joiner's number, or else
+/// the address of all of that.
 #[repr(C)]
 pub(crate) struct Header {
     vtable: &'static VTable,
     id: TaskId,
     wake_id: WakeId,
-    site: &'static Location<'static>,
-    joiner: Cell<Option<Waker>>,
-    extra: Cell<Option<Box<Extra>>>,
-    references: Cell<u32>,
-    stage: Cell<Stage>,
-    /// Somebody may still take the output.
-    joinable: Cell<bool>,
-    /// To be cancelled instead of polled.
-    aborted: Cell<bool>,
+    /// C6: the number of the task that joins, 0 if none does; or an [`Extra`].
+    rare: Cell<*mut Extra>,
+    site: Site,
+    state: State,
 }
 
 impl Header {
     /// Of a new task, which has one reference.
     #[inline]
     pub(super) fn new(vtable: &'static VTable, birth: Birth) -> Header {
-        Header {
+        let site = Site::of(birth.site);
+        let header = Header {
             vtable,
             id: birth.id,
             wake_id: birth.wake_id,
-            site: birth.site,
-            joiner: Cell::new(None),
-            extra: Cell::new(birth.extra),
-            references: Cell::new(1),
-            stage: Cell::new(Stage::Waiting),
-            joinable: Cell::new(birth.joinable),
-            aborted: Cell::new(false),
+            rare: Cell::new(ptr::null_mut()),
+            site,
+            state: State::new(birth.joinable),
+        };
+        match birth.extra {
+            None if !site.is_far() => {}
+            extra => header.add_extra(extra.unwrap_or_default(), birth.site),
         }
+        header
     }
 
-    pub(super) fn stage(&self) -> &Cell<Stage> {
-        &self.stage
+    #[cold]
+    fn add_extra(&self, mut extra: Box<Extra>, site: &'static Location<'static>) {
+        extra.far_site = self.site.is_far().then_some(site);
+        self.set_extra(extra);
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Nobody joins.
+    fn set_extra(&self, extra: Box<Extra>) {
+        debug_assert!(!self.state.has_extra());
+        self.state.set_extra(true, extra.locals.is_some());
+        self.rare.set(Box::into_raw(extra));
+    }
+
+    /// Takes what few tasks have; a joiner that is a number stays.
+    fn take_extra(&self) -> Option<Box<Extra>> {
+        if !self.state.has_extra() {
+            return None;
+        }
+        self.state.set_extra(false, false);
+        let extra = self.rare.replace(ptr::null_mut());
+        // SAFETY: C6: the state said EXTRA, and does so no more.
+        Some(unsafe { Box::from_raw(extra) })
+    }
+
+    /// The number in place of an extra; 0 is no task.
+    #[inline]
+    fn joiner_id(&self) -> Option<WakeId> {
+        let id = self.rare.get().addr() as u64;
+        (!self.state.has_extra() && id != 0).then_some(WakeId(id))
+    }
+
+    #[inline]
+    fn set_joiner_id(&self, id: Option<WakeId>) {
+        debug_assert!(!self.state.has_extra());
+        let id = id.map_or(0, |id| id.0 as usize);
+        self.rare.set(ptr::without_provenance_mut(id));
     }
 }
 
@@ -111,11 +149,27 @@ pub(crate) struct Extra {
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) locals: Option<Rc<Locals>>,
     pub(crate) abort_reason: Option<Cow<'static, str>>,
+    /// Who is woken at the end, where the header has no room for a number.
+    joiner: Option<Waker>,
+    /// Where the task was spawned, if that has no short name.
+    far_site: Option<&'static Location<'static>>,
+}
+
+impl Extra {
+    pub(crate) fn named(name: Cow<'static, str>) -> Box<Extra> {
+        let name = Some(name);
+        Box::new(Extra {
+            name,
+            ..Extra::default()
+        })
+    }
 }
 
 /// What the type of a task's future is needed for; made in [`super::erased`].
 pub(super) struct VTable {
     pub(super) layout: Layout,
+    /// The size class of its blocks, if such blocks are kept.
+    pub(super) class: Option<usize>,
     /// Polls the future; `true` if it is finished. Needs Running.
     pub(super) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
     /// Drops the future and leaves the error as output. Needs Running.
@@ -150,7 +204,7 @@ impl Deref for Borrowed {
 
 /// A counted reference to a task whose output is a `T`.
 ///
-/// Invariant **C6**: the task's future has the output `T`.
+/// Invariant **C7**: the task's future has the output `T`.
 pub(crate) struct TypedTask<T> {
     task: TaskRef,
     _output: PhantomData<*const T>,
@@ -158,7 +212,7 @@ pub(crate) struct TypedTask<T> {
 
 impl<T> TypedTask<T> {
     /// # Safety
-    /// C6.
+    /// C7.
     #[inline]
     pub(super) unsafe fn new(task: TaskRef) -> TypedTask<T> {
         TypedTask {
@@ -175,7 +229,7 @@ impl<T> TypedTask<T> {
     /// Transition 3. `None` unless the task is in Finished.
     #[inline]
     pub(crate) fn take(&self) -> Option<Result<T, JoinError>> {
-        // SAFETY: C6.
+        // SAFETY: C7.
         unsafe { self.task.take::<T>() }
     }
 }
@@ -215,12 +269,14 @@ impl TaskRef {
     }
 
     pub(crate) fn site(&self) -> &'static Location<'static> {
-        self.header().site
+        let near = self.header().site.get();
+        let site = near.or_else(|| self.with_extra(|extra| extra.far_site).flatten());
+        site.expect("far sites are kept in the extra")
     }
 
     #[inline]
     pub(crate) fn stage(&self) -> Stage {
-        self.header().stage.get()
+        self.header().state.stage()
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -231,29 +287,51 @@ impl TaskRef {
         self.0 == other.0
     }
 
-    #[inline]
-    pub(crate) fn has_extra(&self) -> bool {
-        let extra = self.header().extra.take();
-        let has = extra.is_some();
-        self.header().extra.set(extra);
-        has
+    /// Reads or changes what few tasks have, if this one has it. `f` must not run
+    /// foreign code: the task seems to have none of it meanwhile.
+    pub(crate) fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> Option<R> {
+        let header = self.header();
+        let mut extra = header.take_extra()?;
+        let result = f(&mut extra);
+        header.set_extra(extra);
+        Some(result)
     }
 
-    /// Reads or changes what few tasks have. `f` must not run foreign code: the
-    /// task seems to have no extra meanwhile.
-    pub(crate) fn with_extra<R>(&self, f: impl FnOnce(&mut Option<Box<Extra>>) -> R) -> R {
-        let mut extra = self.header().extra.take();
+    /// As [`with_extra`](Self::with_extra), and gives the task one if it has none.
+    pub(crate) fn with_new_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
+        let header = self.header();
+        let mut extra = header.take_extra().unwrap_or_else(|| {
+            let joiner = header.joiner_id().map(waker);
+            Box::new(Extra {
+                joiner: joiner.map(ManuallyDrop::into_inner),
+                ..Extra::default()
+            })
+        });
         let result = f(&mut extra);
-        self.header().extra.set(extra);
+        header.set_extra(extra);
         result
     }
 
     pub(crate) fn name(&self) -> Option<Cow<'static, str>> {
-        self.with_extra(|extra| extra.as_ref()?.name.clone())
+        self.with_extra(|extra| extra.name.clone())?
     }
 
+    /// `None` at the cost of one test for the tasks that have none.
+    #[inline]
     pub(crate) fn locals(&self) -> Option<Rc<Locals>> {
-        self.with_extra(|extra| extra.as_ref()?.locals.clone())
+        if !self.header().state.has_locals() {
+            return None;
+        }
+        self.with_extra(|extra| extra.locals.clone())?
+    }
+
+    /// Takes the task-locals away, to be dropped.
+    #[inline]
+    pub(crate) fn take_locals(&self) -> Option<Rc<Locals>> {
+        if !self.header().state.has_locals() {
+            return None;
+        }
+        self.with_extra(|extra| extra.locals.take())?
     }
 
     pub(crate) fn who(&self) -> Who {
@@ -267,15 +345,15 @@ impl TaskRef {
     /// Marks the task as to be cancelled at its next turn. The first reason
     /// counts. Returns whether there is anything to cancel.
     pub(crate) fn mark_aborted(&self, reason: Cow<'static, str>) -> bool {
-        if self.is_finished() || self.header().aborted.replace(true) {
+        if self.is_finished() || self.header().state.mark_aborted() {
             return false;
         }
-        self.with_extra(|extra| extra.get_or_insert_default().abort_reason = Some(reason));
+        self.with_new_extra(|extra| extra.abort_reason = Some(reason));
         true
     }
 
     pub(crate) fn abort_reason(&self) -> Option<Cow<'static, str>> {
-        self.with_extra(|extra| extra.as_ref()?.abort_reason.clone())
+        self.with_extra(|extra| extra.abort_reason.clone())?
     }
 
     fn cancelled_error(&self) -> JoinError {
@@ -289,19 +367,17 @@ impl TaskRef {
     #[inline]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> bool {
         let header = self.header();
-        if header.stage.get() != Stage::Waiting || header.aborted.get() {
+        if !header.state.begin_poll() {
             self.cancel();
             return true;
         }
-        header.stage.set(Stage::Running);
         // SAFETY: C2 and C3: the stage was Waiting, so the payload is the future
         // and nobody else uses it; from now on others see Running.
         let finished = unsafe { (header.vtable.poll)(self.0, cx) };
         if finished {
             return true; // `finish` has set the stage.
         }
-        header.stage.set(Stage::Waiting);
-        if header.aborted.get() {
+        if !header.state.end_poll() {
             self.cancel(); // It aborted itself, or was so while it ran.
             return true;
         }
@@ -311,11 +387,11 @@ impl TaskRef {
     /// Transition 4, in vain unless the task waits.
     pub(crate) fn cancel(&self) {
         let header = self.header();
-        if header.stage.get() != Stage::Waiting {
+        if header.state.stage() != Stage::Waiting {
             return;
         }
         let error = self.cancelled_error();
-        header.stage.set(Stage::Running);
+        header.state.set_stage(Stage::Running);
         // SAFETY: as in `poll`.
         unsafe { (header.vtable.cancel)(self.0, error) };
     }
@@ -324,16 +400,23 @@ impl TaskRef {
     /// where there is none, drops the output. Runs foreign code, contained.
     #[inline]
     pub(crate) fn settle(&self) {
-        if self.has_extra() {
-            let locals = self.with_extra(|extra| extra.as_mut()?.locals.take());
+        if let Some(locals) = self.take_locals() {
             contain(|| drop(locals));
         }
         let header = self.header();
-        if !header.joinable.get() {
+        if !header.state.is_joinable() {
             self.discard();
-        } else if let Some(waker) = header.joiner.take() {
+        } else if let Some(id) = header.joiner_id() {
+            header.set_joiner_id(None);
+            wake_id(id);
+        } else if let Some(waker) = self.take_joiner() {
             contain(|| waker.wake());
         }
+    }
+
+    /// The joiner that is kept as a waker.
+    fn take_joiner(&self) -> Option<Waker> {
+        self.with_extra(|extra| extra.joiner.take())?
     }
 
     fn discard(&self) {
@@ -344,29 +427,45 @@ impl TaskRef {
     /// Who is woken when the task has ended.
     #[inline]
     pub(crate) fn set_joiner(&self, waker: &Waker) {
-        let joiner = &self.header().joiner;
-        let former = match joiner.take() {
-            Some(same) if same.will_wake(waker) => return joiner.set(Some(same)),
-            former => former,
-        };
-        joiner.set(Some(waker.clone()));
-        drop(former); // Last: a foreign waker may run any code.
+        let header = self.header();
+        match id_of(waker) {
+            Some(id) if !header.state.has_extra() => header.set_joiner_id(Some(id)),
+            _ => self.set_joiner_elsewhere(waker),
+        }
+    }
+
+    /// For a foreign waker, or where the header's word is in use.
+    #[inline(never)]
+    fn set_joiner_elsewhere(&self, waker: &Waker) {
+        let same = |extra: &mut Extra| extra.joiner.as_ref().is_some_and(|j| j.will_wake(waker));
+        if self.with_extra(same) == Some(true) {
+            return;
+        }
+        let waker = waker.clone(); // Not within: a foreign one may run any code.
+        let former = self.with_new_extra(|extra| extra.joiner.replace(waker));
+        drop(former); // Likewise.
     }
 
     /// The task that waits for the end of this one, if it is one of ours.
     pub(crate) fn joiner(&self) -> Option<WakeId> {
-        let joiner = self.header().joiner.take();
-        let id = joiner.as_ref().and_then(id_of);
-        self.header().joiner.set(joiner);
-        id
+        let kept = || self.with_extra(|extra| id_of(extra.joiner.as_ref()?))?;
+        self.header().joiner_id().or_else(kept)
     }
 
     /// Nobody is going to take the output: the end of a join handle.
+    #[inline]
     pub(crate) fn detach(&self) {
         let header = self.header();
-        header.joinable.set(false);
-        drop(header.joiner.take());
-        if header.stage.get() == Stage::Finished {
+        if header.state.stage() == Stage::Empty {
+            return; // Joined, which is how most handles end.
+        }
+        header.state.detach();
+        if header.state.has_extra() {
+            drop(self.take_joiner());
+        } else {
+            header.set_joiner_id(None);
+        }
+        if header.state.stage() == Stage::Finished {
             self.discard();
         }
     }
@@ -378,10 +477,10 @@ impl TaskRef {
     #[inline]
     unsafe fn take<T>(&self) -> Option<Result<T, JoinError>> {
         let header = self.header();
-        if header.stage.get() != Stage::Finished {
+        if header.state.stage() != Stage::Finished {
             return None;
         }
-        header.stage.set(Stage::Empty);
+        header.state.set_stage(Stage::Empty);
         let output = self.output::<T>();
         // SAFETY: C2: it is the output, of type T by the caller's promise, and by
         // the line above nobody reads it again.
@@ -393,7 +492,8 @@ impl TaskRef {
         // The payload of every future with this output begins at an offset that
         // depends on the future's alignment, which the layout tells.
         let align = self.header().vtable.layout.align();
-        let offset = size_of::<Header>().next_multiple_of(align);
+        // `next_multiple_of` would divide, which takes longer than all the rest.
+        let offset = (size_of::<Header>() + align - 1) & !(align - 1);
         // SAFETY: within the cell, see the test of that name in
         // `erased`: `output_is_where_the_payload_is`.
         unsafe { self.0.cast::<u8>().add(offset) }.cast()
@@ -403,10 +503,7 @@ impl TaskRef {
 impl Clone for TaskRef {
     #[inline]
     fn clone(&self) -> TaskRef {
-        let references = &self.header().references;
-        // Cannot overflow: a task has one reference in the slab, and each handle
-        // holds 8 bytes of memory.
-        references.set(references.get() + 1);
+        self.header().state.add_reference();
         TaskRef(self.0)
     }
 }
@@ -414,31 +511,30 @@ impl Clone for TaskRef {
 impl Drop for TaskRef {
     #[inline]
     fn drop(&mut self) {
-        let references = &self.header().references;
-        let left = references.get() - 1;
-        references.set(left);
-        if left == 0 {
+        if self.header().state.drop_reference() {
             self.free();
         }
     }
 }
 
 impl TaskRef {
-    #[inline]
+    #[inline(never)] // So that dropping any other reference is three instructions.
     fn free(&mut self) {
         let header = self.header();
-        if header.stage.get() != Stage::Empty {
+        if header.state.stage() != Stage::Empty {
             // A destructor in the payload might make and drop references again,
             // so it runs with one reference held.
-            header.references.set(1);
+            header.state.add_reference();
             self.discard();
-            self.header().references.set(0);
+            self.header().state.drop_reference();
         }
-        let layout = self.header().vtable.layout;
-        // SAFETY: C1: that was the last reference, so the header is dropped once.
-        unsafe { ptr::drop_in_place(self.0.as_ptr()) };
-        // SAFETY: the block came from `Blocks::take` with this layout, and its
-        // contents are gone.
-        unsafe { blocks::give_back(self.0.cast(), layout) };
+        if self.header().state.has_extra() {
+            drop(self.header().take_extra());
+        }
+        let (layout, class) = (self.header().vtable.layout, self.header().vtable.class);
+        // SAFETY: the block came from `Blocks::take` with this layout, that was the
+        // last reference (C1), and what was in it is gone: the header itself needs
+        // no destructor.
+        unsafe { blocks::give_back(self.0.cast(), layout, class) };
     }
 }

@@ -1,6 +1,6 @@
 //! The part of a task that knows the type of its future, behind the vtable.
 //!
-//! *Read after* `cell`, whose invariants C1 to C5 are meant here, and whose stages
+//! *Read after* `cell`, whose invariants C1 to C7 are meant here, and whose stages
 //! these functions change.
 //!
 //! All of them catch panics of the code that they run, for each may be a
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use super::blocks::Blocks;
+use super::blocks::{self, Blocks};
 use super::cell::{Birth, Header, Stage, TaskRef, TypedTask, VTable};
 use super::hook::{contain, report};
 use super::join_error::JoinError;
@@ -44,6 +44,7 @@ struct VTableOf<F>(F);
 impl<F: Future> VTableOf<F> {
     const VTABLE: VTable = VTable {
         layout: Layout::new::<TaskCell<F>>(),
+        class: blocks::class(Layout::new::<TaskCell<F>>()),
         poll: poll::<F>,
         cancel: cancel::<F>,
         discard: discard::<F>,
@@ -66,7 +67,7 @@ pub(crate) fn make<F: Future + 'static>(
     // SAFETY: the block is fresh and has the layout of this very type.
     unsafe { cell.write(TaskCell { header, payload }) };
     let task = TaskRef(cell.cast()); // C1: the one reference of `Header::new`.
-    // SAFETY: C6: the future was an `F`.
+    // SAFETY: C7: the future was an `F`.
     unsafe { TypedTask::new(task) }
 }
 
@@ -142,7 +143,7 @@ unsafe fn finish<F: Future>(task: NonNull<Header>, result: Result<F::Output, Fai
     };
     // SAFETY: the place is unused since the future was dropped.
     unsafe { payload.cast::<Output<F>>().write(output) };
-    task.header().stage().set(Stage::Finished);
+    task.header().state().set_stage(Stage::Finished);
 }
 
 /// # Safety
@@ -152,18 +153,18 @@ unsafe fn discard<F: Future>(task: NonNull<Header>) {
     let payload = unsafe { payload::<F>(task) };
     // A borrowed reference: it must not count down.
     let task = ManuallyDrop::new(TaskRef(task));
-    let stage = task.header().stage();
-    match stage.get() {
+    let state = task.header().state();
+    match state.stage() {
         Stage::Waiting => {
-            stage.set(Stage::Running); // C3
+            state.set_stage(Stage::Running); // C3
             contain(|| {
                 // SAFETY: C2, as the stage was Waiting; it goes to Empty next.
                 unsafe { payload.cast::<F>().drop_in_place() }
             });
-            stage.set(Stage::Empty);
+            state.set_stage(Stage::Empty);
         }
         Stage::Finished => {
-            stage.set(Stage::Empty); // C3
+            state.set_stage(Stage::Empty); // C3
             // SAFETY: C2, as the stage was Finished; nobody reads it again.
             match unsafe { payload.cast::<Output<F>>().read() } {
                 Ok(output) => {
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_task_that_does_nothing_fits_into_a_small_block() {
-        assert_eq!(size_of::<Header>(), 64);
-        assert_eq!(size_of::<TaskCell<std::future::Pending<()>>>(), 72);
+        assert_eq!(size_of::<Header>(), 40);
+        assert_eq!(size_of::<TaskCell<std::future::Pending<()>>>(), 48);
     }
 }

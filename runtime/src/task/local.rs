@@ -82,8 +82,8 @@ impl<T: 'static> TaskLocal<T> {
     fn replace(&'static self, value: Option<Rc<T>>) -> Option<T> {
         let task = context::with_named("`TaskLocal::set`", |core| core.current_task());
         let task = task.expect("`TaskLocal::set` was called on a loop, but not by a task");
-        let former = task.with_extra(|extra| {
-            let locals = &mut extra.get_or_insert_default().locals;
+        let former = task.with_new_extra(|extra| {
+            let locals = &mut extra.locals;
             let map = &mut Rc::make_mut(locals.get_or_insert_default()).0;
             match value {
                 Some(value) => map.insert(self.key(), value as Rc<dyn Any>),

@@ -3,7 +3,8 @@
 //! Reading order: [`mod@id`] (how a task is named), `waker` (how it is woken), `cell`
 //! and `erased` (what it consists of), [`slab`] (where its loop keeps it), [`join`]
 //! (who gets its output), [`hook`] (who hears of its panic), [`local`], [`dump`]
-//! (how to see them all); beside them `blocks` (their memory).
+//! (how to see them all); beside them `state` and `site` (two words of a task) and
+//! `blocks` (their memory).
 //!
 //! The life of a task, as its loop sees it:
 //! ```text
@@ -27,7 +28,9 @@ pub mod join;
 pub mod join_error;
 pub mod local;
 pub(crate) mod prefetch;
+mod site;
 pub mod slab;
+mod state;
 pub(crate) mod waker;
 pub mod yielding;
 
@@ -114,12 +117,7 @@ impl Builder {
         F: Future + 'static,
     {
         let site = Location::caller();
-        let extra = self.name.map(|name| {
-            Box::new(Extra {
-                name: Some(name),
-                ..Extra::default()
-            })
-        });
+        let extra = self.name.map(Extra::named);
         context::with_named("`spawn`", |core| core.spawn(future, extra, site))
     }
 }
