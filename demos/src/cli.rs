@@ -81,6 +81,26 @@ pub fn count(text: &str) -> Result<u32, String> {
     whole_number(text, 1, limits::MAX_DOWNLOADS.into()).map(|n| n as u32)
 }
 
+/// Parses `crawl`'s `--depth`.
+pub fn depth(text: &str) -> Result<u32, String> {
+    whole_number(text, 0, 1_000_000).map(|n| n as u32)
+}
+
+/// Parses `crawl`'s `--pages`.
+pub fn pages(text: &str) -> Result<u64, String> {
+    whole_number(text, 1, limits::MAX_PAGES)
+}
+
+/// Parses `--at-once` and `--per-host`: connections that are really opened.
+pub fn at_once(text: &str) -> Result<u32, String> {
+    whole_number(text, 1, limits::MAX_CONCURRENT_CONNECTIONS as u64).map(|n| n as u32)
+}
+
+/// Parses `--retries`.
+pub fn retries(text: &str) -> Result<u32, String> {
+    whole_number(text, 0, 1_000).map(|n| n as u32)
+}
+
 /// Parses `--rounds`.
 pub fn rounds(text: &str) -> Result<u32, String> {
     whole_number(text, 1, 1_000).map(|n| n as u32)

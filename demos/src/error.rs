@@ -2,7 +2,7 @@
 //!
 //! A demo prints its error as one line on stderr and exits with
 //! [`Error::exit_code`]: 2 for a mistake in the arguments (nothing has run),
-//! 1 for everything else.
+//! 130 when it was interrupted, 1 for everything else.
 
 use std::fmt;
 use std::io;
@@ -28,6 +28,16 @@ pub enum Error {
         /// How many were tried.
         tried: usize,
     },
+    /// Some downloads failed; the reasons were printed one by one.
+    DownloadsFailed {
+        /// How many.
+        failed: usize,
+        /// How many were tried.
+        tried: usize,
+    },
+    /// Ctrl-C or SIGTERM came before the work was done; what was done by then
+    /// was printed.
+    Interrupted,
     /// A download failed where the demo needs it to succeed.
     Download(crate::http::Error),
     /// An engine gave a sum that isn't the sum: a bug, and never to be timed.
@@ -39,6 +49,8 @@ pub enum Error {
     },
     /// A child process of the demo's own failed; the text says which and how.
     Child(String),
+    /// The run failed as a whole; the text says how.
+    Failed(String),
     /// The event loop refused something.
     Loop(threeply_runtime::Error),
     /// A task of the loop failed.
@@ -60,10 +72,12 @@ impl Error {
         move |source| Error::Io { what, source }
     }
 
-    /// The process's exit code: 2 for wrong arguments, 1 otherwise.
+    /// The process's exit code: 2 for wrong arguments, 130 when interrupted (as
+    /// shells have it), 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,
+            Error::Interrupted => 130,
             _ => 1,
         }
     }
@@ -72,7 +86,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage(text) | Error::Child(text) => f.write_str(text),
+            Error::Usage(text) | Error::Child(text) | Error::Failed(text) => f.write_str(text),
             Error::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => f.write_str(
                 "stopped early: whoever read the output has closed it (as `head` does when it has enough)",
             ),
@@ -87,6 +101,11 @@ impl fmt::Display for Error {
             Error::AllDownloadsFailed { tried } => {
                 write!(f, "all {tried} downloads failed; the reasons are printed above")
             }
+            Error::DownloadsFailed { failed, tried } => write!(
+                f,
+                "{failed} of {tried} downloads failed; the reasons are printed above"
+            ),
+            Error::Interrupted => f.write_str("stopped before its end, as asked"),
             Error::Download(e) => write!(f, "{e}"),
             Error::Loop(e) => write!(f, "{e}"),
             Error::Task(e) => write!(f, "{e}"),

@@ -11,6 +11,8 @@
 //! | `compare` | all of it, measured, beside Python | [`compare`] |
 //! | `serve` | a web server: files and a JSON API | [`web::serve`] |
 //! | `fetch_many` | API calls with a limit on how many at once | [`web::fetch_many`] |
+//! | `download` | many files at once, each until it is whole | [`web::download`] |
+//! | `crawl` | a web site by its links | [`web::crawl`] |
 //!
 //! What they share: [`cli`] (arguments, exit codes, one-line errors),
 //! [`output`] (a stdout that may be closed or full), [`roles`] (how a binary

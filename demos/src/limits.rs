@@ -125,6 +125,12 @@ pub const CLIENT_HOSTS_KEPT: usize = 1_000;
 /// A server that has not answered a SYN or a TLS hello for this long is away.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest cookie that a client keeps, as browsers have it.
+pub const MAX_COOKIE_BYTES: usize = 4096;
+
+/// Cookies that a client keeps, of all servers together; browsers keep 3,000.
+pub const MAX_COOKIES: usize = 3_000;
+
 /// The most that a body may weigh when it is read into memory.
 pub const MAX_BODY_BYTES: u64 = 64 << 20;
 
@@ -190,3 +196,36 @@ pub const MAX_NOTES: usize = 10_000;
 /// API calls that `fetch_many` has under way at once by default: enough to hide
 /// a 100 ms round trip, few enough for most servers' own limits.
 pub const API_CALLS_AT_ONCE: u32 = 20;
+
+/// Files that `download` receives at once by default: enough to fill a line
+/// when single connections are slow, few enough to be no burden to a server.
+pub const FILES_AT_ONCE: u32 = 4;
+
+/// The longest URL that `crawl` follows: browsers and servers stop at about so much.
+pub const MAX_URL_BYTES: usize = 8 * 1024;
+
+/// Pages that `crawl` visits by default.
+pub const CRAWL_PAGES: u64 = 1_000;
+
+/// Pages that `crawl` can be told to visit: their URLs are kept in memory.
+pub const MAX_PAGES: u64 = 10_000_000;
+
+/// Pages that `crawl` visits at once by default, all hosts together.
+pub const CRAWL_AT_ONCE: u32 = 16;
+
+/// Pages of one host that `crawl` visits at once by default: about what a
+/// browser opens.
+pub const CRAWL_PER_HOST: u32 = 6;
+
+/// Pages that wait in `crawl`'s frontier at most; a URL and its page of origin
+/// are a few hundred bytes.
+pub const CRAWL_FRONTIER: usize = 100_000;
+
+/// The most that a page may weigh, to be looked through for links.
+pub const MAX_PAGE_BYTES: u64 = 8 << 20;
+
+/// The longest pause between visits that a site may ask `crawl` for.
+pub const MAX_CRAWL_DELAY: Duration = Duration::from_secs(10);
+
+/// Broken links that `crawl` lists; more are counted.
+pub const BROKEN_LISTED: usize = 100;

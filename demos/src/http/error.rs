@@ -110,6 +110,13 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// What came is not what was expected.
+    Checksum {
+        /// What it should have been.
+        expected: super::client::Sha256,
+        /// What it is.
+        got: super::client::Sha256,
+    },
     /// Any other failure of the operating system.
     Io(io::Error),
 }
@@ -270,6 +277,10 @@ impl fmt::Display for Error {
             Error::Decode(why) => write!(f, "the response's body can't be decoded: {why}"),
             Error::Status(status) => write!(f, "the server answered {status}"),
             Error::File { path, source } => write!(f, "file {}: {source}", path.display()),
+            Error::Checksum { expected, got } => write!(
+                f,
+                "what came has the SHA-256 {got}, not {expected}: it was damaged or replaced; it was thrown away"
+            ),
             Error::Io(e) => write!(f, "{e}"),
         }
     }

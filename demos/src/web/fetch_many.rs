@@ -42,7 +42,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = limits::API_CALLS_AT_ONCE, value_parser = cli::count, allow_negative_numbers = true)]
     at_once: u32,
     /// Further tries for a call that fails in a way that may pass
-    #[arg(long, default_value = "5")]
+    #[arg(long, default_value = "5", value_parser = cli::retries, allow_negative_numbers = true)]
     retries: u32,
     /// Seconds after which a call is given up
     #[arg(long, default_value = "30", value_parser = cli::seconds, allow_negative_numbers = true)]

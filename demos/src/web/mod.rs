@@ -1,4 +1,6 @@
 //! Programs that talk to the web, or are it: what event loops are for.
 
+pub mod crawl;
+pub mod download;
 pub mod fetch_many;
 pub mod serve;

@@ -20,6 +20,8 @@ pub(crate) fn demo(name: &str) -> Command {
         "async_io" => env!("CARGO_BIN_EXE_async_io"),
         "memory_model" => env!("CARGO_BIN_EXE_memory_model"),
         "compare" => env!("CARGO_BIN_EXE_compare"),
+        "crawl" => env!("CARGO_BIN_EXE_crawl"),
+        "download" => env!("CARGO_BIN_EXE_download"),
         "fetch_many" => env!("CARGO_BIN_EXE_fetch_many"),
         "serve" => env!("CARGO_BIN_EXE_serve"),
         other => panic!("no demo is called {other}"),
@@ -198,17 +200,24 @@ pub(crate) fn toy_server(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> 
     }
 }
 
-/// Reads a request's head, and sends `reply` as it is.
-pub(crate) fn reply_once(mut stream: TcpStream, reply: &[u8]) {
+/// Reads a request's head.
+pub(crate) fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut block = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         match stream.read(&mut block) {
             Ok(n @ 1..) => head.extend_from_slice(&block[..n]),
-            _ => return,
+            _ => return None,
         }
     }
-    let _ = stream.write_all(reply);
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// Reads a request's head, and sends `reply` as it is.
+pub(crate) fn reply_once(mut stream: TcpStream, reply: &[u8]) {
+    if read_head(&mut stream).is_some() {
+        let _ = stream.write_all(reply);
+    }
 }
 
 /// A port on which nobody listens.

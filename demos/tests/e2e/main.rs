@@ -5,6 +5,8 @@
 
 mod bad_input;
 mod compare;
+mod crawl;
+mod download;
 mod interrupted;
 mod kit;
 mod output;

@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use crate::kit::{closed_port, demo, finish, run, signal};
 
 /// A server that a test has started; ended with the test at the latest.
-struct Serving {
+pub(crate) struct Serving {
     child: Option<Child>,
-    address: String,
+    pub(crate) address: String,
     lines: BufReader<std::process::ChildStdout>,
 }
 
@@ -25,7 +25,7 @@ impl Drop for Serving {
     }
 }
 
-fn serve(folder: &std::path::Path) -> Serving {
+pub(crate) fn serve(folder: &std::path::Path) -> Serving {
     let mut child = demo("serve")
         .args(["--listen", "127.0.0.1:0"])
         .arg(folder)

@@ -2,5 +2,7 @@
 //! our server against clients that do; client, server and test on one loop.
 
 mod client;
+mod download;
 mod kit;
 mod server;
+mod session;

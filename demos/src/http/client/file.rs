@@ -17,19 +17,6 @@ pub async fn create(path: PathBuf) -> Result<File, Error> {
     on_disk(path.clone(), move || File::create(&path)).await
 }
 
-/// Opens a file to write at its end; returns its length so far, 0 if it is new.
-///
-/// # Errors
-/// [`Error::File`].
-pub async fn append(path: PathBuf) -> Result<(File, u64), Error> {
-    on_disk(path.clone(), move || {
-        let file = File::options().append(true).create(true).open(&path)?;
-        let length = file.metadata()?.len();
-        Ok((file, length))
-    })
-    .await
-}
-
 /// Writes a body to `file`, one block on its way to the disk while the next is
 /// received; returns the bytes written.
 ///
@@ -71,7 +58,8 @@ fn write_done(
         .map_err(failed)
 }
 
-async fn on_disk<T: Send + 'static>(
+/// Runs `call` on the blocking pool; its failure is that of the file `path`.
+pub(super) async fn on_disk<T: Send + 'static>(
     path: PathBuf,
     call: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {

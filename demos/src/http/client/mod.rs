@@ -3,11 +3,16 @@
 //! Read in this order: [`session`] (the life of a request, and what bounds it),
 //! [`request`] and [`response`] (what a user sees), [`connection`] (one exchange
 //! after another on one stream), [`connect`] and [`tls`] (how a stream is made),
-//! [`pool`] (how it is kept); then [`redirect`], [`retry`], [`decode`], [`mod@file`].
+//! [`pool`] (how it is kept); then [`redirect`], [`retry`],
+//! [`decode`], [`cookies`], [`mod@file`] and [`download`] (a file, whatever happens
+//! on the way; [`checksum`] says whether it is the right one).
 
+pub mod checksum;
 pub mod connect;
 pub mod connection;
+pub mod cookies;
 pub mod decode;
+pub mod download;
 pub mod file;
 pub mod pool;
 pub mod redirect;
@@ -17,6 +22,9 @@ pub mod retry;
 pub mod session;
 pub mod tls;
 
+pub use checksum::Sha256;
+pub use cookies::Cookies;
+pub use download::{Download, Progress, Saved};
 pub use request::RequestBuilder;
 pub use response::Response;
 pub use retry::Retry;

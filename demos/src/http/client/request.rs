@@ -28,7 +28,7 @@ pub struct Draft {
     pub(super) patience: Patience,
 }
 
-/// How long a request may take, and how much.
+/// How long a request may take, and how much, and what becomes of its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     pub(super) connect: Duration,
@@ -36,6 +36,8 @@ pub struct Patience {
     /// When all must be over, and the limit that this comes from.
     pub(super) deadline: Option<(Instant, Duration)>,
     pub(super) body_bytes: u64,
+    /// Whether the body's compression is undone.
+    pub(super) decode: bool,
 }
 
 /// A request in the making; [`RequestBuilder::send`] sends it.
@@ -76,6 +78,7 @@ impl RequestBuilder {
                     read: config.read_timeout,
                     deadline: None,
                     body_bytes: config.body_bytes,
+                    decode: config.compression,
                 },
             }
         });
@@ -201,6 +204,19 @@ impl RequestBuilder {
     pub fn body_limit(self, bytes: u64) -> Self {
         self.with(|draft| {
             draft.patience.body_bytes = bytes;
+            Ok(())
+        })
+    }
+
+    /// Asks for the body as it is, and gives it as it comes, compressed or not:
+    /// what parts of a file have to be asked for in.
+    pub fn as_is(self) -> Self {
+        self.with(|draft| {
+            draft.patience.decode = false;
+            draft.headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
             Ok(())
         })
     }

@@ -27,6 +27,7 @@ use threeply_runtime::time;
 use url::Url;
 
 use super::connection::{BodyState, Connection, Payload};
+use super::cookies::Cookies;
 use super::pool::{Origin, Pool};
 use super::request::{Draft, Patience, RequestBuilder};
 use super::response::{Body, Hop, Response};
@@ -63,6 +64,8 @@ pub struct Config {
     pub body_bytes: u64,
     /// Whether compressed bodies are asked for and undone.
     pub compression: bool,
+    /// The jar for cookies; `None` neither keeps nor sends any.
+    pub cookies: Option<Cookies>,
     /// Whom we trust.
     pub tls: Tls,
     /// Headers of every request.
@@ -86,6 +89,7 @@ impl Default for Config {
             retry: Retry::default(),
             body_bytes: limits::MAX_BODY_BYTES,
             compression: true,
+            cookies: Some(Cookies::new()),
             tls: Tls::default(),
             headers,
         }
@@ -253,6 +257,9 @@ impl Client {
                 &mut nothing
             };
             let mut response = self.hop(&method, &url, &headers, payload, patience).await?;
+            if let Some(cookies) = &self.inner.config.cookies {
+                cookies.receive(&url, response.headers());
+            }
             let next = redirect::target(&url, response.status(), response.headers())?;
             let Some(next) = next.filter(|_| draft.redirects > 0) else {
                 response.set_history(history);
@@ -384,6 +391,9 @@ impl Client {
         *request.method_mut() = method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers.clone();
+        if let Some(cookies) = &self.inner.config.cookies {
+            cookies.send(url, request.headers_mut());
+        }
         if let Payload::Bytes(bytes) = payload {
             request
                 .headers_mut()
@@ -402,7 +412,7 @@ impl Client {
     ) -> Result<Response, Error> {
         let encoding = head.headers().get(header::CONTENT_ENCODING);
         let has_body = matches!(state, BodyState::Receiving(_));
-        let decoder = match encoding.filter(|_| self.inner.config.compression && has_body) {
+        let decoder = match encoding.filter(|_| patience.decode && has_body) {
             Some(encoding) => {
                 decode::Decoder::for_encoding(&String::from_utf8_lossy(encoding.as_bytes()))?
             }
