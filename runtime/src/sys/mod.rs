@@ -1,6 +1,6 @@
 //! What the runtime asks of the kernel and `std` doesn't offer: the ground floor.
 //!
-//! Read this first, then [`pipe`], [`eventfd`] and [`timerfd`] (a page each),
+//! Read this first, then [`pipe`], [`eventfd`], [`timerfd`] and [`scm`] (a page each),
 //! then [`spawn`], which is where care is needed, and [`pidfd`], which ends what
 //! `spawn` began. Nothing here knows the event loop: every call is plain, and
 //! those that may block say so. `process` makes async children of it,
@@ -16,5 +16,6 @@
 pub mod eventfd;
 pub mod pidfd;
 pub mod pipe;
+pub mod scm;
 pub mod spawn;
 pub mod timerfd;
