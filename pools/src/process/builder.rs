@@ -6,12 +6,13 @@ use crate::process::arena::Arena;
 use crate::process::codec::Encoded;
 use crate::process::encode::{encode, locate};
 use crate::process::error::Error;
+use crate::process::fork_server::ForkServer;
 use crate::process::limits;
 use crate::process::oom::OomCounter;
 use crate::process::page::SharedFile;
 use crate::process::pool::ProcessPool;
 use crate::process::shared::Shared;
-use crate::process::start;
+use crate::process::start::{self, StartMethod};
 use crate::process::state::State;
 use crate::process::supervisor;
 use crate::process::trampoline::Call;
@@ -30,6 +31,9 @@ pub struct Options {
     pub(crate) stack_size: usize,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) start_in_main: bool,
+    pub(crate) start_method: StartMethod,
+    /// There while the pool lives, if that is its start method.
+    pub(crate) fork_server: Option<Arc<ForkServer>>,
     pub(crate) spinning: bool,
     pub(crate) queue_jobs: usize,
     pub(crate) queue_bytes: usize,
@@ -62,6 +66,8 @@ impl Default for Builder {
                 stack_size: limits::STACK,
                 memory_limit: None,
                 start_in_main: false,
+                start_method: StartMethod::Exec,
+                fork_server: None,
                 spinning: true,
                 queue_jobs: limits::QUEUE_JOBS,
                 queue_bytes: limits::QUEUE_BYTES,
@@ -106,6 +112,23 @@ impl Builder {
     /// must be called first, instead of before it.
     pub fn start_in_main(mut self, yes: bool) -> Builder {
         self.options.start_in_main = yes;
+        self
+    }
+
+    /// How workers are started: by [`StartMethod::Exec`] unless set.
+    ///
+    /// ```
+    /// use threeply_pools::process::{ProcessPool, StartMethod};
+    ///
+    /// let pool = ProcessPool::builder()
+    ///     .workers(2)
+    ///     .start_method(StartMethod::ForkServer)
+    ///     .build()?;
+    /// assert_eq!(pool.call(|n: u32| n + 1, 1)??, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Builder {
+        self.options.start_method = method;
         self
     }
 
@@ -213,6 +236,9 @@ impl Builder {
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         options.spinning &= processors > 1;
+        if options.start_method == StartMethod::ForkServer {
+            options.fork_server = Some(ForkServer::get(in_main));
+        }
         let need = |what| move |source| Error::Resources { what, source };
         let arguments_file = SharedFile::new(c"threeply-arguments", limits::PAGE, limits::ARENA)
             .map_err(need("no memory file for arguments"))?;

@@ -20,6 +20,11 @@ pub enum Error {
     },
     /// A worker can't be started.
     Start(SpawnError),
+    /// The fork server couldn't fork a worker, or died; the next worker gets a new one.
+    ForkServer {
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The memory or the descriptors that a worker needs can't be had.
     Resources {
         /// What was asked for.
@@ -67,6 +72,11 @@ impl fmt::Display for Error {
                  `process::worker_main()` must be called at the top of `main`",
             ),
             Error::Start(error) => write!(f, "a worker can't be started: {error}"),
+            Error::ForkServer { source } => write!(
+                f,
+                "the fork server couldn't fork a worker: {source}; if that persists, use \
+                 `StartMethod::Exec`"
+            ),
             Error::Resources { what, source } => write!(f, "{what}: {source}"),
             Error::NotInExecutable => f.write_str(
                 "the function isn't in this program's own executable (it comes from a shared library, \
@@ -94,7 +104,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Start(error) => Some(error),
-            Error::Resources { source, .. } => Some(source),
+            Error::Resources { source, .. } | Error::ForkServer { source } => Some(source),
             Error::NoLoop(error) => Some(error),
             Error::Refused(error) => error.source(),
             _ => None,

@@ -12,7 +12,7 @@
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
-//! | or die | [`death`], [`start`], [`supervisor`], [`oom`] |
+//! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`], [`oom`] |
 
 pub mod arena;
 pub mod bell;
@@ -23,6 +23,7 @@ pub mod codec;
 pub mod death;
 pub mod encode;
 pub mod error;
+pub mod fork_server;
 pub mod frame;
 pub mod handle;
 pub mod job;
@@ -51,5 +52,6 @@ pub use error::{Cause, Death, Error, JobError};
 pub use handle::JobHandle;
 pub use map::{AsCompleted, Map, MapUnordered, as_completed};
 pub use pool::{ProcessPool, ShutdownReport};
+pub use start::StartMethod;
 pub use worker::hook::worker_main;
 pub use worker::panics::PanicReport;

@@ -1,10 +1,18 @@
 //! Starting a worker: memory, bells, and this program once more.
 //!
 //! The child gets exactly eight descriptors ([`fd`]), default signal
-//! dispositions, a process group of its own, and the marker that diverts it
-//! before `main` ([`super::worker::hook`]). The program is `/proc/self/exe`, so
-//! a file that was replaced meanwhile does no harm. How the kernel is asked for
-//! it stands in [`threeply_runtime::sys::spawn`].
+//! dispositions, a process group of its own, and what makes it a worker. There are
+//! two ways to a new process ([`StartMethod`]):
+//!
+//! - **Exec**: the program is `/proc/self/exe`, so a file that was replaced meanwhile
+//!   does no harm; a marker diverts it before `main` ([`super::worker::hook`]). How
+//!   the kernel is asked for it stands in [`threeply_runtime::sys::spawn`].
+//! - **Fork server**: [`super::fork_server`].
+//!
+//! Rejected: *plain `fork`* of the pool's process. The child has one thread, but the
+//! memory of all: a lock that another thread held at that moment (the allocator's,
+//! stdout's) stays locked in it for ever, and jobs would hang at random. It also
+//! copies the page tables: 35 ms for a parent of 4 GiB.
 
 use crate::process::builder::Options;
 use crate::process::error::Error;
@@ -22,10 +30,32 @@ use threeply_runtime::sys::eventfd::EventFd;
 use threeply_runtime::sys::pipe;
 use threeply_runtime::sys::spawn::Exec;
 
+/// How a pool comes by new processes; see [`Builder::start_method`].
+///
+/// Plain `fork` isn't offered: in the child, every lock that another thread held at
+/// that moment stays locked for ever.
+///
+/// [`Builder::start_method`]: super::Builder::start_method
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// This executable is started once more for each worker: about a millisecond, and
+    /// nothing is shared. The default.
+    #[default]
+    Exec,
+    /// This executable is started once more as a small process that does nothing but
+    /// fork: a few hundred microseconds a worker, however large this process is.
+    ///
+    /// Workers have environment, working directory, limits and processor affinity of
+    /// the moment when the fork server was started (with the first pool that uses
+    /// one; it ends with the last), and memory addresses in common.
+    ForkServer,
+}
+
 /// Starts one worker. **Blocks** for about a millisecond.
 ///
 /// # Errors
-/// [`Error::Resources`] and [`Error::Start`].
+/// [`Error::Resources`], [`Error::Start`] and [`Error::ForkServer`].
 pub fn start(
     slot: usize,
     options: &Options,
@@ -57,23 +87,29 @@ pub fn start(
         parent: std::process::id(),
         nonce,
         in_main: options.start_in_main,
+        forks: false,
     };
     let (stdout, stderr) = (io::stdout(), io::stderr());
-    let spawned = Exec::new("/proc/self/exe")
-        .arg0(options.name.as_deref().unwrap_or("threeply-worker"))
-        .env(MARKER, marker.to_value())
-        .process_group(0)
-        .spawn(&[
-            (null.as_fd(), 0),
-            (stdout.as_fd(), 1),
-            (stderr.as_fd(), 2),
-            (bell_read.as_fd(), fd::BELL),
-            (caller.1.as_fd(), fd::CALLER),
-            (supervisor.as_fd(), fd::SUPERVISOR),
-            (file.as_fd(), fd::MEMORY),
-            (arguments.as_fd(), fd::ARGUMENTS),
-        ])
-        .map_err(Error::Start)?;
+    let fds = [
+        (null.as_fd(), 0),
+        (stdout.as_fd(), 1),
+        (stderr.as_fd(), 2),
+        (bell_read.as_fd(), fd::BELL),
+        (caller.1.as_fd(), fd::CALLER),
+        (supervisor.as_fd(), fd::SUPERVISOR),
+        (file.as_fd(), fd::MEMORY),
+        (arguments.as_fd(), fd::ARGUMENTS),
+    ];
+    let name = options.name.as_deref().unwrap_or("threeply-worker");
+    let spawned = match &options.fork_server {
+        Some(server) => server.fork(nonce, &fds, name)?,
+        None => Exec::new("/proc/self/exe")
+            .arg0(name)
+            .env(MARKER, marker.to_value())
+            .process_group(0)
+            .spawn(&fds)
+            .map_err(Error::Start)?,
+    };
     Ok(Link::new(Parts {
         pid: spawned.pid,
         slot,

@@ -11,6 +11,7 @@
 //!
 //! Read before this: [`super::pump`] and [`super::death`].
 
+use crate::process::fork_server::client;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::shared::Shared;
@@ -92,6 +93,15 @@ impl AsFd for Process {
     }
 }
 
+/// The fork server's process, as a descriptor to be awaited.
+struct Zygote(Arc<client::Zygote>);
+
+impl AsFd for Zygote {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Supervises until the pool is closed and all its workers are gone.
 async fn supervise(shared: Arc<Shared>) {
     let shared = Guard(shared);
@@ -100,6 +110,7 @@ async fn supervise(shared: Arc<Shared>) {
         return;
     };
     let mut processes: Vec<Async<Process>> = Vec::new();
+    let mut zygote: Option<Async<Zygote>> = None;
     while let Some(deadline) = shared.look_around(Instant::now()) {
         let links = shared.links();
         processes.retain(|process| {
@@ -114,7 +125,8 @@ async fn supervise(shared: Arc<Shared>) {
                 processes.push(process);
             }
         }
-        something_happens(&bell, &processes, deadline).await;
+        shared.watch_zygote(&mut zygote);
+        something_happens(&bell, &processes, zygote.as_ref(), deadline).await;
         // Asked for anew: the bell may have been rung by a worker that was started
         // while we slept.
         for link in &shared.links() {
@@ -127,7 +139,12 @@ async fn supervise(shared: Arc<Shared>) {
 }
 
 /// The single wait point: the bell, the end of a process, or the deadline.
-async fn something_happens(bell: &Async<Bell>, processes: &[Async<Process>], deadline: Instant) {
+async fn something_happens(
+    bell: &Async<Bell>,
+    processes: &[Async<Process>],
+    zygote: Option<&Async<Zygote>>,
+    deadline: Instant,
+) {
     let mut timer = pin!(sleep_until(deadline));
     poll_fn(|context| {
         // All are asked each time, so that each knows whom to wake.
@@ -135,6 +152,7 @@ async fn something_happens(bell: &Async<Bell>, processes: &[Async<Process>], dea
         for process in processes {
             happened |= has_ended(process, context);
         }
+        happened |= zygote.is_some_and(|zygote| zygote_has_ended(zygote, context));
         happened |= timer.as_mut().poll(context).is_ready();
         if happened {
             Poll::Ready(())
@@ -164,7 +182,32 @@ fn has_ended(process: &Async<Process>, context: &mut Context<'_>) -> bool {
     ended.is_ready()
 }
 
+fn zygote_has_ended(zygote: &Async<Zygote>, context: &mut Context<'_>) -> bool {
+    let ended = zygote.poll_read_with(context, |zygote| match zygote.0.has_ended() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WouldBlock.into()),
+    });
+    ended.is_ready()
+}
+
 impl Shared {
+    /// Buries the fork server's process if it has ended, and sees to it that the one
+    /// that there is now is awaited.
+    fn watch_zygote(&self, watched: &mut Option<Async<Zygote>>) {
+        let Some(server) = &self.options.fork_server else {
+            return;
+        };
+        server.look_at_zygote();
+        let zygote = server.zygote();
+        let same = match (&*watched, &zygote) {
+            (Some(watched), Some(zygote)) => Arc::ptr_eq(&watched.get_ref().0, zygote),
+            (watched, zygote) => watched.is_none() && zygote.is_none(),
+        };
+        if !same {
+            *watched = zygote.and_then(|zygote| Async::new(Zygote(zygote)).ok());
+        }
+    }
+
     /// The links of all workers that there are.
     pub fn links(&self) -> Vec<Arc<Link>> {
         let state = self.lock();

@@ -1,13 +1,13 @@
 //! Jobs: arguments, results, panics, waiting, cancelling, the full queue.
 
-use crate::{end, watchdog};
+use crate::{builder, end, new_pool, watchdog};
 use std::time::Duration;
 use threeply_pools::process::{Error, JobError, ProcessPool};
 
 #[test]
 fn a_job_runs_in_another_process_and_returns_its_result() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     let job = pool
         .submit(|n: u64| (n * 2, std::process::id()), 21)
         .unwrap();
@@ -26,7 +26,7 @@ fn a_job_runs_in_another_process_and_returns_its_result() {
 #[test]
 fn many_jobs_from_many_threads_all_return() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     std::thread::scope(|scope| {
         for t in 0..4u64 {
             let pool = &pool;
@@ -46,7 +46,7 @@ fn many_jobs_from_many_threads_all_return() {
 #[test]
 fn a_panic_reaches_its_own_job_with_message_and_place() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let bad = pool
         .submit(|n: u32| -> u32 { panic!("no {n}") }, 7)
         .unwrap();
@@ -63,7 +63,7 @@ fn a_panic_reaches_its_own_job_with_message_and_place() {
 #[test]
 fn large_arguments_and_results_cross() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     for len in [0usize, 10_000, 16_370, 100_000, 5_000_000] {
         let data: Vec<u32> = (0..len as u32 / 4).collect();
         let back = pool
@@ -90,7 +90,7 @@ fn errors_of_the_pool_say_what_to_do() {
 #[test]
 fn a_handle_is_a_future_for_any_executor() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: std::sync::Arc<Self>) {
@@ -113,7 +113,7 @@ fn a_handle_is_a_future_for_any_executor() {
 #[test]
 fn a_job_that_has_not_begun_can_be_cancelled_and_one_that_has_can_be_killed() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let directory = tempfile::tempdir().unwrap();
     let started = directory
         .path()
@@ -150,7 +150,7 @@ fn a_job_that_has_not_begun_can_be_cancelled_and_one_that_has_can_be_killed() {
 #[test]
 fn wait_timeout_returns_the_handle_and_the_job_goes_on() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let gate = tempfile::NamedTempFile::new().unwrap();
     let path = gate.path().to_str().unwrap().to_owned();
     let job = pool
@@ -174,11 +174,7 @@ fn wait_timeout_returns_the_handle_and_the_job_goes_on() {
 #[test]
 fn a_full_queue_refuses_or_waits() {
     let _dog = watchdog();
-    let pool = ProcessPool::builder()
-        .workers(1)
-        .queue_jobs(1)
-        .build()
-        .unwrap();
+    let pool = builder().workers(1).queue_jobs(1).build().unwrap();
     let gate = tempfile::NamedTempFile::new().unwrap();
     let path = gate.path().to_str().unwrap().to_owned();
     let hold = |path: String| {
@@ -213,7 +209,7 @@ fn a_result_whose_decoding_panics_concerns_its_job_alone() {
             panic!("trapped")
         }
     }
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let outcome = pool.submit(|_: ()| Trap, ()).unwrap().wait();
     assert!(matches!(outcome, Err(JobError::Undecodable { .. })));
     assert_eq!(pool.submit(|n: u8| n, 4).unwrap().wait().unwrap(), 4);

@@ -4,13 +4,13 @@
 //! Short by default; `THREEPLY_CHAOS=long` runs 100,000 jobs and 500 kills. The
 //! moments depend on the machine, the choice of victims on the printed seed.
 
-use crate::{end, watchdog};
+use crate::{builder, end, watchdog};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::sync::OnceLock;
-use threeply_pools::process::{Cause, JobError, ProcessPool};
+use threeply_pools::process::{Cause, JobError};
 
 static LEDGER: OnceLock<File> = OnceLock::new();
 
@@ -44,7 +44,7 @@ fn kills_cost_the_jobs_that_they_hit_and_nothing_runs_twice() {
 
     let mut ledger = tempfile::NamedTempFile::new().unwrap();
     let path = ledger.path().to_str().unwrap().to_owned();
-    let pool = ProcessPool::builder()
+    let pool = builder()
         .workers(3)
         .initializer(open_ledger, path.clone())
         .build()

@@ -1,12 +1,12 @@
 //! A death costs one job, and the classic hangs.
 
-use crate::{end, kill, kill_myself, watchdog};
-use threeply_pools::process::{Cause, JobError, ProcessPool};
+use crate::{builder, end, kill, kill_myself, new_pool, watchdog};
+use threeply_pools::process::{Cause, JobError};
 
 #[test]
 fn a_death_costs_exactly_the_job_that_ran() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     let jobs: Vec<_> = (0..200u32)
         .map(|i| {
             pool.submit(
@@ -49,11 +49,7 @@ fn a_death_costs_exactly_the_job_that_ran() {
 #[test]
 fn a_stack_overflow_is_reported_as_such() {
     let _dog = watchdog();
-    let pool = ProcessPool::builder()
-        .workers(1)
-        .stack_size(1 << 20)
-        .build()
-        .unwrap();
+    let pool = builder().workers(1).stack_size(1 << 20).build().unwrap();
     fn deep(n: u64) -> u64 {
         let filler = std::hint::black_box([n; 64]);
         if n == u64::MAX {
@@ -71,7 +67,7 @@ fn a_stack_overflow_is_reported_as_such() {
 #[test]
 fn a_worker_killed_while_it_is_idle_is_replaced() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     for _ in 0..3 {
         assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
         for pid in pool.worker_pids() {
@@ -89,7 +85,7 @@ fn a_worker_killed_while_it_is_idle_is_replaced() {
 #[test]
 fn a_worker_killed_while_it_writes_a_large_result_fails_that_job_alone() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     #[derive(serde::Deserialize)]
     struct Deadly;
     impl serde::Serialize for Deadly {
@@ -111,7 +107,7 @@ fn a_worker_killed_while_it_writes_a_large_result_fails_that_job_alone() {
 #[test]
 fn a_job_that_closes_all_descriptors_still_answers() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let close_all = |n: u8| {
         for fd in 0..64 {
             // That is what such a job does.
@@ -128,7 +124,7 @@ fn a_job_that_closes_all_descriptors_still_answers() {
 #[allow(clippy::zombie_processes)] // left behind on purpose
 fn a_job_that_leaves_a_daemon_behind_does_not_hold_anything_up() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let leave = |_: ()| {
         let child = std::process::Command::new("sleep")
             .arg("600")
@@ -155,7 +151,7 @@ fn a_job_that_leaves_a_daemon_behind_does_not_hold_anything_up() {
 #[test]
 fn a_write_to_a_closed_socket_is_an_error_not_death() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let write = |_: ()| {
         use std::io::Write;
         let (a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -169,7 +165,7 @@ fn a_write_to_a_closed_socket_is_an_error_not_death() {
 #[test]
 fn a_job_may_start_its_own_executable() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let start = |_: ()| {
         let own = std::env::current_exe().unwrap();
         let output = std::process::Command::new(own)

@@ -1,14 +1,13 @@
 //! What reaches a worker, what it leaves behind, and when it goes.
 
-use crate::{end, kill, watchdog};
+use crate::{end, kill, new_pool, watchdog};
 use std::time::Duration;
-use threeply_pools::process::ProcessPool;
 
 #[test]
 fn workers_have_default_signals_their_own_group_and_no_foreign_descriptors() {
     let _dog = watchdog();
     let _foreign = std::fs::File::open("/dev/null").unwrap();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let look = |_: ()| {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let field = |name: &str| {
@@ -36,11 +35,11 @@ fn workers_have_default_signals_their_own_group_and_no_foreign_descriptors() {
 fn descriptors_are_as_before_once_a_pool_has_gone() {
     // In a process of its own, since other tests open descriptors meanwhile.
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let inner = |_: ()| {
         let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let before = count();
-        let pool = ProcessPool::new(2).unwrap();
+        let pool = new_pool(2);
         for pid in pool.worker_pids() {
             kill(pid);
         }
@@ -57,12 +56,12 @@ fn descriptors_are_as_before_once_a_pool_has_gone() {
 #[test]
 fn workers_go_when_their_parent_is_killed() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pids").to_str().unwrap().to_owned();
     // The worker is itself the parent of a pool whose workers are busy.
     let parent = |path: String| {
-        let pool = ProcessPool::new(2).unwrap();
+        let pool = new_pool(2);
         let busy: Vec<_> = (0..2)
             .map(|_| {
                 pool.submit(

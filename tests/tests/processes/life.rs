@@ -1,9 +1,9 @@
 //! The life of a pool: initializer, recycling, shutdown.
 
-use crate::{end, watchdog};
+use crate::{builder, end, new_pool, watchdog};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use threeply_pools::process::{Error, JobError, ProcessPool};
+use threeply_pools::process::{Error, JobError};
 
 #[test]
 fn an_initializer_that_fails_is_told_to_every_job_and_nothing_hangs() {
@@ -11,7 +11,7 @@ fn an_initializer_that_fails_is_told_to_every_job_and_nothing_hangs() {
     fn fails(reason: String) {
         panic!("{reason}")
     }
-    let pool = ProcessPool::builder()
+    let pool = builder()
         .workers(2)
         .initializer(fails, "no data".to_owned())
         .build()
@@ -34,7 +34,7 @@ fn an_initializer_runs_before_any_job() {
     fn initialize(value: u32) {
         STATE.store(value, Ordering::Relaxed);
     }
-    let pool = ProcessPool::builder()
+    let pool = builder()
         .workers(2)
         .initializer(initialize, 7)
         .build()
@@ -48,11 +48,7 @@ fn an_initializer_runs_before_any_job() {
 #[test]
 fn recycled_workers_lose_no_job() {
     let _dog = watchdog();
-    let pool = ProcessPool::builder()
-        .workers(2)
-        .jobs_per_worker(10)
-        .build()
-        .unwrap();
+    let pool = builder().workers(2).jobs_per_worker(10).build().unwrap();
     let mut pids = std::collections::HashSet::new();
     for (i, outcome) in pool
         .map(|n: u32| (n, std::process::id()), 0..300)
@@ -71,7 +67,7 @@ fn recycled_workers_lose_no_job() {
 fn submitting_during_shutdown_is_refused_or_served_never_lost() {
     let _dog = watchdog();
     for _ in 0..5 {
-        let pool = std::sync::Arc::new(std::sync::Mutex::new(Some(ProcessPool::new(2).unwrap())));
+        let pool = std::sync::Arc::new(std::sync::Mutex::new(Some(new_pool(2))));
         let submitters: Vec<_> = (0..3)
             .map(|_| {
                 let pool = std::sync::Arc::clone(&pool);
@@ -114,7 +110,7 @@ fn submitting_during_shutdown_is_refused_or_served_never_lost() {
 #[test]
 fn shutdown_gives_up_jobs_that_outlast_its_patience() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let endless: threeply_pools::process::JobHandle<()> = pool
         .submit(
             |_: ()| loop {
@@ -133,7 +129,7 @@ fn shutdown_gives_up_jobs_that_outlast_its_patience() {
 #[test]
 fn a_pool_may_be_dropped_in_a_callback_and_its_jobs_still_run() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
+    let pool = new_pool(1);
     let job = pool.submit(|n: u8| n, 1).unwrap();
     let last = pool.submit(|n: u8| n, 2).unwrap();
     let (done, is_done) = std::sync::mpsc::channel();

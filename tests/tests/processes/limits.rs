@@ -1,13 +1,13 @@
 //! What a job may use at most.
 
-use crate::{end, watchdog};
+use crate::{builder, end, watchdog};
 use std::time::Duration;
-use threeply_pools::process::{JobError, ProcessPool};
+use threeply_pools::process::JobError;
 
 #[test]
 fn a_job_over_its_limit_is_killed_and_told_so() {
     let _dog = watchdog();
-    let pool = ProcessPool::builder()
+    let pool = builder()
         .workers(1)
         .job_limit(Duration::from_millis(50))
         .build()

@@ -1,8 +1,12 @@
 //! The process pool from outside.
+//!
+//! All of it runs twice: with workers started by exec, and, by this program once
+//! more with [`METHOD`] in its environment, with workers from a fork server.
 
 mod calls;
 mod chaos;
 mod deaths;
+mod fork_server;
 mod hygiene;
 mod life;
 mod limits;
@@ -12,7 +16,42 @@ mod on_loop;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use threeply_pools::process::ProcessPool;
+use threeply_pools::process::{Builder, ProcessPool, StartMethod};
+
+/// Set to `fork-server` to run every test with that.
+const METHOD: &str = "THREEPLY_TEST_START_METHOD";
+
+/// A builder with the start method that this run is about.
+pub(crate) fn builder() -> Builder {
+    let fork_server = std::env::var(METHOD).is_ok_and(|value| value == "fork-server");
+    ProcessPool::builder().start_method(if fork_server {
+        StartMethod::ForkServer
+    } else {
+        StartMethod::Exec
+    })
+}
+
+/// A pool with the start method that this run is about.
+pub(crate) fn new_pool(workers: usize) -> ProcessPool {
+    builder().workers(workers).build().unwrap()
+}
+
+#[test]
+fn all_of_it_holds_with_the_fork_server_too() {
+    if std::env::var_os(METHOD).is_some() {
+        return; // This is that run.
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .env(METHOD, "fork-server")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
 
 /// Ends the process if a test takes too long: a hang must fail, not stall.
 pub(crate) struct Watchdog(std::sync::Arc<AtomicBool>);

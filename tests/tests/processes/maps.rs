@@ -1,12 +1,12 @@
 //! `map` and its relatives.
 
-use crate::{end, kill_myself, watchdog};
-use threeply_pools::process::{JobError, ProcessPool};
+use crate::{end, kill_myself, new_pool, watchdog};
+use threeply_pools::process::JobError;
 
 #[test]
 fn map_keeps_the_order_and_pulls_lazily() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     let mut expected = 0;
     for value in pool.map(|n: u64| n * 3, 0..50_000) {
         assert_eq!(value.unwrap(), expected);
@@ -37,7 +37,7 @@ fn map_keeps_the_order_and_pulls_lazily() {
 #[test]
 fn a_death_in_a_chunk_costs_one_element_and_the_rest_runs_once() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap().to_owned();
     let inputs = (0..300u32).map(|i| (path.clone(), i));
@@ -63,7 +63,7 @@ fn a_death_in_a_chunk_costs_one_element_and_the_rest_runs_once() {
 #[test]
 fn as_completed_gives_the_quick_ones_first() {
     let _dog = watchdog();
-    let pool = ProcessPool::new(2).unwrap();
+    let pool = new_pool(2);
     let gate = tempfile::NamedTempFile::new().unwrap();
     let path = gate.path().to_str().unwrap().to_owned();
     let wait_for_removal = |path: String| {

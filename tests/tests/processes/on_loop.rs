@@ -1,14 +1,14 @@
 //! The supervisor on the event loop of the caller.
 
-use crate::watchdog;
+use crate::{builder, watchdog};
 use std::time::Duration;
-use threeply_pools::process::{Error, JobError, ProcessPool};
+use threeply_pools::process::{Error, JobError};
 
 #[test]
 fn jobs_are_awaited_on_the_loop_that_hosts_the_supervisor() {
     let _dog = watchdog();
     threeply_runtime::block_on(async {
-        let pool = ProcessPool::builder().workers(2).build_on_loop().unwrap();
+        let pool = builder().workers(2).build_on_loop().unwrap();
         let jobs: Vec<_> = (0..500u32)
             .map(|n| pool.submit(|n: u32| n + 1, n).unwrap())
             .collect();
@@ -35,7 +35,7 @@ fn jobs_are_awaited_on_the_loop_that_hosts_the_supervisor() {
 fn a_pool_ends_with_the_loop_that_hosts_it() {
     let _dog = watchdog();
     let (pool, job) = threeply_runtime::block_on(async {
-        let pool = ProcessPool::builder().workers(1).build_on_loop().unwrap();
+        let pool = builder().workers(1).build_on_loop().unwrap();
         let job = pool
             .submit(
                 |_: ()| loop {

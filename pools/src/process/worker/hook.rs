@@ -5,7 +5,8 @@
 //! before `main`; ours looks for the marker, and in a worker it never returns. So
 //! pools work in binaries, in tests and in benchmarks alike.
 //!
-//! The marker is `THREEPLY_WORKER=<parent's pid>:<nonce>:<hook|main>`. It is
+//! The marker is `THREEPLY_WORKER=<parent's pid>:<nonce>:<place>`, the place being
+//! `hook` or `main`, with `fork-` before it for a fork server. It is
 //! removed before any job runs, since a job may start its own executable; and it
 //! counts only if the parent's pid is right, so a copy of it that has gone astray
 //! starts no worker. A worker whose parent died before it began has the wrong
@@ -27,8 +28,10 @@
 //! exec* (locks held by other threads stay locked for ever in the child).
 #![allow(unsafe_code)] // code that runs before main
 
+use crate::process::fork_server::zygote;
 use crate::process::worker::serve;
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The variable's name.
@@ -38,6 +41,8 @@ pub const MARKER: &str = "THREEPLY_WORKER";
 pub mod fd {
     /// Read end of the pipe that the parent rings.
     pub const BELL: i32 = 3;
+    /// Of a fork server, which has no bell: its socket.
+    pub const FORK_SERVER: i32 = 3;
     /// Write end of the pipe that wakes a caller who waits for a reply itself.
     pub const CALLER: i32 = 4;
     /// The eventfd that wakes the pool's supervisor.
@@ -57,26 +62,39 @@ pub struct Marker {
     pub nonce: u64,
     /// Whether the worker begins in `main` instead of before it.
     pub in_main: bool,
+    /// Whether this process isn't to work but to fork those that do
+    /// ([`fork_server`](crate::process::fork_server)).
+    pub forks: bool,
 }
 
 impl Marker {
     /// The variable's value.
     pub fn to_value(self) -> String {
-        let place = if self.in_main { "main" } else { "hook" };
+        let place = match (self.in_main, self.forks) {
+            (false, false) => "hook",
+            (true, false) => "main",
+            (false, true) => "fork-hook",
+            (true, true) => "fork-main",
+        };
         format!("{}:{}:{place}", self.parent, self.nonce)
     }
 
     /// Reads the variable's value.
     pub fn from_value(value: &OsStr) -> Option<Marker> {
         let mut parts = value.to_str()?.split(':');
+        let (parent, nonce) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let (in_main, forks) = match parts.next()? {
+            "hook" => (false, false),
+            "main" => (true, false),
+            "fork-hook" => (false, true),
+            "fork-main" => (true, true),
+            _ => return None,
+        };
         let marker = Marker {
-            parent: parts.next()?.parse().ok()?,
-            nonce: parts.next()?.parse().ok()?,
-            in_main: match parts.next()? {
-                "main" => true,
-                "hook" => false,
-                _ => return None,
-            },
+            parent,
+            nonce,
+            in_main,
+            forks,
         };
         parts.next().is_none().then_some(marker)
     }
@@ -132,12 +150,15 @@ fn divert(in_main: bool) {
         Some(marker) if marker.parent == parent.unsigned_abs() => {
             if marker.in_main == in_main {
                 remove_marker();
+                if marker.forks {
+                    zygote::zygote(marker);
+                }
                 serve::worker(marker);
             }
         }
         // The parent died before we began. Going on into `main` would run the
         // whole program a second time, with nobody waiting for it.
-        Some(_) if has_a_workers_memory() => {
+        Some(marker) if has_what_a_pool_gives(marker) => {
             // SAFETY: ends the process, of which nothing has run yet.
             unsafe { libc::_exit(0) }
         }
@@ -146,9 +167,16 @@ fn divert(in_main: bool) {
     }
 }
 
-/// Whether this process holds the memory that a pool gives its workers: a marker
-/// that has gone astray comes without it.
-fn has_a_workers_memory() -> bool {
+/// Whether this process holds what a pool gives its workers, or a fork server: a
+/// marker that has gone astray comes without it.
+fn has_what_a_pool_gives(marker: Marker) -> bool {
+    if marker.forks {
+        // SAFETY: only borrowed to be asked, and if nothing is open there, that is
+        // the answer.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd::FORK_SERVER) };
+        let kind = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType);
+        return kind == Ok(nix::sys::socket::SockType::SeqPacket);
+    }
     // SAFETY: asks about a descriptor number, valid or not; only a memfd has seals.
     unsafe { libc::fcntl(fd::MEMORY, libc::F_GET_SEALS) >= 0 }
 }
@@ -169,9 +197,17 @@ mod tests {
             parent: 4711,
             nonce: u64::MAX,
             in_main: true,
+            forks: false,
         };
-        let value = marker.to_value();
-        assert_eq!(Marker::from_value(OsStr::new(&value)), Some(marker));
+        for (in_main, forks) in [(false, false), (true, false), (false, true), (true, true)] {
+            let marker = Marker {
+                in_main,
+                forks,
+                ..marker
+            };
+            let value = marker.to_value();
+            assert_eq!(Marker::from_value(OsStr::new(&value)), Some(marker));
+        }
         for wrong in ["", "1", "1:2", "1:2:else", "1:2:hook:3", "x:2:hook"] {
             assert_eq!(Marker::from_value(OsStr::new(wrong)), None, "{wrong}");
         }
