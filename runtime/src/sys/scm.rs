@@ -141,6 +141,7 @@ fn received(message: &libc::msghdr) -> Vec<OwnedFd> {
         if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: of a header that is there.
             let data = unsafe { libc::CMSG_DATA(next) };
+            #[allow(clippy::unnecessary_cast)] // The type differs between C libraries.
             let bytes = header.cmsg_len as usize - (data as usize - next as usize);
             for at in 0..bytes / size_of::<RawFd>() {
                 // SAFETY: within this header's data.
