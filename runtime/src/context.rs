@@ -113,6 +113,13 @@ fn outside(what: &str) -> ! {
     )
 }
 
+/// The word in the waker of the task that runs on this thread, or 0: how locks
+/// remember their holders, for a dump.
+#[inline]
+pub(crate) fn current_word() -> usize {
+    try_with(Core::current_word).unwrap_or(0)
+}
+
 /// Whether a loop runs on this thread, so that blocking it would block every
 /// task on it.
 #[inline]

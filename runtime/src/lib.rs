@@ -28,6 +28,7 @@
 //! | [`reactor`], [`io`], [`net`], [`fs`], [`process`], [`signal`], [`unblock`](mod@unblock) | what the loop waits for |
 //! | [`sync`] | locks and channels, for one loop or between threads |
 //! | [`future`], [`group`], [`cancel`] | many futures as one, and ending them early |
+//! | [`inspect`] | what waits for what, and why nothing happens |
 
 pub mod cancel;
 pub mod context;
@@ -36,6 +37,7 @@ pub mod event_loop;
 pub mod fs;
 pub mod future;
 pub mod group;
+pub mod inspect;
 pub mod io;
 pub mod limits;
 pub mod net;

@@ -128,3 +128,7 @@ pub const SPIN_SKIP: u32 = 255;
 /// A look for more wakes that took longer than this has failed, whatever it found:
 /// the loop made way for others on its core, and they took their time.
 pub const SPIN_TOO_LONG: Duration = Duration::from_micros(50);
+
+/// How many waits [`inspect::why`](crate::inspect::why) follows at most: more than
+/// that nobody reads.
+pub const WHY_STEPS: usize = 1_000;

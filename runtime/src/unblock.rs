@@ -38,6 +38,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use crate::inspect::{self, WaitsFor};
 use crate::limits::{BLOCKING_IDLE, BLOCKING_THREADS};
 
 /// Runs `f` on a thread of the process-wide [`BlockingPool`] and returns a
@@ -199,6 +200,7 @@ impl<T> Future for Unblock<T> {
         if changed {
             guts.waker = Some(cx.waker().clone());
         }
+        inspect::note(|| WaitsFor::Call);
         Poll::Pending
     }
 }

@@ -27,6 +27,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Cancelled;
 use super::places::Places;
+use crate::inspect::{self, WaitsFor};
 use crate::switch::atomic::{AtomicBool, Ordering};
 use crate::switch::{Mutex, MutexGuard, Weakening, weakened};
 use crate::sync::after::After;
@@ -256,6 +257,7 @@ impl Future for WaitForCancellation<'_> {
             }
             let waits = self.place.and_then(|place| state.waiters.get(place));
             if waits.is_some_and(|waiter| waiter.will_wake(cx.waker())) {
+                inspect::note(|| WaitsFor::Cancellation);
                 return Poll::Pending;
             }
         }
@@ -274,6 +276,7 @@ impl Future for WaitForCancellation<'_> {
         };
         drop(state);
         drop(old);
+        inspect::note(|| WaitsFor::Cancellation);
         Poll::Pending
     }
 }

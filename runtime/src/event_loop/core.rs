@@ -6,6 +6,7 @@
 //! time, and never while foreign code (a future, a destructor, a foreign waker)
 //! runs: such code comes back here by any door.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,6 +21,7 @@ use super::handle::{Call, Handle};
 use super::sleeper::Sleeper;
 use super::stats::Counters;
 use crate::error::Error;
+use crate::inspect::round::Inspector;
 use crate::reactor::{Direction, Reactor};
 use crate::remote::bitmap::PAGE_TASKS;
 use crate::remote::table::{self, LoopRemote};
@@ -28,7 +30,7 @@ use crate::task::cell::{Birth, Extra, TaskRef, TypedTask};
 use crate::task::erased;
 use crate::task::id::{TaskIds, WakeId};
 use crate::task::join::JoinHandle;
-use crate::task::slab::Scheduler;
+use crate::task::slab::{MAILBOX, Scheduler};
 use crate::time::Timers;
 use crate::time::clock::Clock;
 
@@ -45,17 +47,19 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// Number of no place: no task is current.
-pub(super) const NOBODY: u32 = u32::MAX;
+/// No task is current. (Its place is the mailbox's, where no task ever is.)
+pub(super) const NOBODY: WakeId = WakeId(0);
 
 /// A loop, as code that runs on it sees it. Reached by [`crate::context::with`].
 pub struct Core {
     // What a wake and a poll touch.
     pub(super) scheduler: RefCell<Scheduler>,
-    /// The place of the task that runs, or NOBODY.
-    pub(super) current: Cell<u32>,
+    /// The task that runs, or NOBODY.
+    pub(super) current: Cell<WakeId>,
     /// Operations that the running task may still finish in this poll.
     budget: Cell<u32>,
+    /// What a poll begins with: nothing, while a dump is made.
+    pub(crate) poll_budget: Cell<u32>,
     pub(super) counters: Counters,
     pub(super) options: Options,
     /// The state of the generator of [`random`](Core::random).
@@ -79,10 +83,11 @@ pub struct Core {
     pub(super) sleeper: RefCell<Sleeper>,
     /// Wakers of timers that fire; kept for its memory.
     pub(super) fired: Cell<Vec<Waker>>,
-    pub(super) turn_budget: Cell<u32>,
+    pub(crate) turn_budget: Cell<u32>,
     /// Whether other threads have woken tasks since the loop last went to sleep.
     pub(super) collected: Cell<bool>,
     forks: u32,
+    inspector: Inspector,
 }
 
 impl Core {
@@ -92,6 +97,7 @@ impl Core {
             scheduler: RefCell::new(Scheduler::new(remote.id())),
             current: Cell::new(NOBODY),
             budget: Cell::new(options.poll_budget),
+            poll_budget: Cell::new(options.poll_budget),
             counters: Counters::default(),
             random: Cell::new(options.seed.unwrap_or(u64::from(remote.id()))),
             blocks: RefCell::new(Blocks::new()),
@@ -109,6 +115,7 @@ impl Core {
             turn_budget: Cell::new(options.turn_budget),
             collected: Cell::new(false),
             forks: super::fork::count(),
+            inspector: Inspector::default(),
             options,
         }))
     }
@@ -157,7 +164,7 @@ impl Core {
     }
 
     pub(super) fn refill_budget(&self) {
-        self.budget.set(self.options.poll_budget);
+        self.budget.set(self.poll_budget.get());
     }
 
     /// A number that looks random: from the loop's seed, the same in every run
@@ -187,10 +194,22 @@ impl Core {
 
     /// The task that runs.
     pub(crate) fn current_task(&self) -> Option<TaskRef> {
-        self.scheduler.borrow().get(self.current.get()).cloned()
+        let current = self.current.get().slot();
+        self.scheduler.borrow().get(current).cloned()
     }
 
     // ---- for the dump; none of the closures runs foreign code ----
+
+    #[inline]
+    pub(crate) fn inspector(&self) -> &Inspector {
+        &self.inspector
+    }
+
+    /// The word in the waker of the task that runs, or 0.
+    #[inline]
+    pub(crate) fn current_word(&self) -> usize {
+        self.current.get().0 as usize
+    }
 
     pub(crate) fn each_task(&self, mut f: impl FnMut(&TaskRef, bool)) {
         let scheduler = self.scheduler.borrow();
@@ -255,7 +274,7 @@ impl Core {
              not spawn, or the loop must be kept running until they have run"
         );
         let mut scheduler = self.scheduler.borrow_mut();
-        if let Some(parent) = scheduler.get(self.current.get())
+        if let Some(parent) = scheduler.get(self.current.get().slot())
             && let Some(locals) = parent.locals()
         {
             extra.get_or_insert_default().locals = Some(locals);
@@ -283,9 +302,34 @@ impl Core {
         self.remote_room.set(room);
     }
 
+    /// Makes sure that the next turn doesn't sleep, and looks at the dumps.
+    pub(crate) fn notice_self(&self) {
+        self.remote.wake(MAILBOX);
+    }
+
+    /// Has this task, which is parked, polled before all others.
+    pub(crate) fn wake_in_front(&self, task: WakeId) {
+        let mut scheduler = self.scheduler.borrow_mut();
+        scheduler.wake(task);
+        let last = scheduler.queue.len() - 1;
+        scheduler.queue.bring_to_front(last);
+    }
+
+    /// Whether this very task is in this place.
+    pub(crate) fn place_holds(&self, place: u32, task: &TaskRef) -> bool {
+        let scheduler = self.scheduler.borrow();
+        scheduler
+            .get(place)
+            .is_some_and(|there| there.is_same(task))
+    }
+
+    pub(crate) fn loop_name(&self) -> Option<Cow<'static, str>> {
+        self.options.name.clone()
+    }
+
     /// Takes a task that has ended from the slab and tells its joiner.
     #[inline(never)]
-    pub(super) fn end(&self, place: u32, task: &TaskRef) {
+    pub(crate) fn end(&self, place: u32, task: &TaskRef) {
         let gone = self.scheduler.borrow_mut().remove(place);
         task.settle();
         drop(gone);

@@ -14,6 +14,7 @@ use super::EventLoop;
 use super::core::{Core, NOBODY, Phase};
 use super::stats::Stats;
 use crate::context::Entered;
+use crate::inspect::Finding;
 use crate::limits::CLOSING_ROUNDS;
 use crate::remote::table;
 use crate::task::TaskInfo;
@@ -28,6 +29,8 @@ pub struct ShutdownReport {
     /// Tasks that hadn't ended when the time was over, oldest first. They were
     /// cancelled.
     pub cancelled: Vec<TaskInfo>,
+    /// What is wrong with them, if anything is: a deadlock, say.
+    pub findings: Vec<Finding>,
 }
 
 impl ShutdownReport {
@@ -46,6 +49,9 @@ impl fmt::Display for ShutdownReport {
         write!(f, "{} tasks didn't end in time:", self.cancelled.len())?;
         for task in &self.cancelled {
             write!(f, "\n  {task}")?;
+        }
+        for finding in &self.findings {
+            write!(f, "\n  {finding}")?;
         }
         Ok(())
     }
@@ -84,9 +90,12 @@ impl EventLoop {
                 drop(waker);
             }
         });
-        let cancelled = core.tasks();
+        let dump = self.dump();
         drop(self);
-        ShutdownReport { cancelled }
+        ShutdownReport {
+            findings: dump.findings(),
+            cancelled: dump.tasks,
+        }
     }
 }
 
@@ -129,17 +138,11 @@ impl Core {
 
     fn cancel_now(&self, task: &TaskRef) {
         let place = task.wake_id().slot();
-        let is_there = |core: &Core| {
-            let scheduler = core.scheduler.borrow();
-            scheduler
-                .get(place)
-                .is_some_and(|there| there.is_same(task))
-        };
-        if !is_there(self) {
+        if !self.place_holds(place, task) {
             return; // A destructor has led to its end already.
         }
         task.mark_aborted("the event loop was dropped".into());
-        self.current.set(place);
+        self.current.set(task.wake_id());
         task.cancel();
         self.end(place, task);
         self.current.set(NOBODY);

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::context::{self, Entered};
 use crate::error::Error;
+use crate::inspect::Dump;
 use crate::task::cell::Extra;
 use crate::task::{JoinHandle, TaskInfo};
 use builder::Options;
@@ -141,6 +142,7 @@ impl EventLoop {
             crate::time::clock::saturating_ns(began.elapsed()),
         );
         core.leave_main(main);
+        core.finish_dumps();
         drop(entered);
         result.unwrap_or_else(|panic| {
             if let Some(seed) = self.core.options.seed {
@@ -188,7 +190,25 @@ impl EventLoop {
         self.core.stats()
     }
 
-    /// All tasks that haven't ended, oldest first. O(n log n).
+    /// All tasks that haven't ended, and what they wait for; to be called while the
+    /// loop stands still, between two calls of [`block_on`](Self::block_on). Inside
+    /// of it there is [`inspect::dump`](crate::inspect::dump).
+    ///
+    /// Tasks are polled for it, so one may end, or spawn another. O(n log n).
+    ///
+    /// # Panics
+    /// If a loop runs on this thread.
+    #[must_use]
+    #[track_caller]
+    pub fn dump(&self) -> Dump {
+        refuse_nesting("`EventLoop::dump`");
+        self.core.refuse_fork();
+        let entered = Entered::enter(&self.core);
+        entered.core().dump()
+    }
+
+    /// All tasks that haven't ended, oldest first, without asking them what they
+    /// wait for: as [`task::all`](crate::task::all). O(n log n).
     #[must_use]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.core.tasks()

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::Target;
 use crate::context;
+use crate::inspect::{self, WaitsFor};
 use crate::switch::{Condvar, Mutex, MutexGuard, Weakening, weakened};
 use crate::task::JoinError;
 use crate::task::hook::report;
@@ -296,7 +297,14 @@ impl<T> Future for RemoteHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.delivery.poll(cx)
+        let polled = self.delivery.poll(cx);
+        if polled.is_pending() {
+            inspect::note(|| WaitsFor::Remote {
+                name: self.name.clone(),
+                site: self.site,
+            });
+        }
+        polled
     }
 }
 

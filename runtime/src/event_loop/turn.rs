@@ -35,6 +35,7 @@ use super::stats::add;
 use crate::limits::{MAIL_BUDGET, TURN_TARGET_NS};
 use crate::task::cell::{Borrowed, TaskRef};
 use crate::task::hook::contain;
+use crate::task::id::WakeId;
 use crate::task::slab::MAILBOX;
 use crate::task::waker::waker;
 
@@ -43,7 +44,7 @@ impl Core {
     pub(super) fn run<F: Future>(&self, mut main: Pin<&mut F>, main_task: &TaskRef) -> F::Output {
         self.run_until(
             |core| {
-                core.begin_poll(main_task.wake_id().slot());
+                core.begin_poll(main_task.wake_id());
                 let waker = waker(main_task.wake_id());
                 let polled = main.as_mut().poll(&mut Context::from_waker(&waker));
                 core.current.set(NOBODY);
@@ -82,6 +83,11 @@ impl Core {
             self.scheduler.borrow_mut().queue.trim();
             full_since = (left == 0).then(|| self.adapt(budget, full_since));
             self.look_around();
+            if self.remote.is_notified() {
+                self.collect(); // Step 5.
+                self.work_on_dumps(main_task);
+            }
+            self.answer_mail(); // Step 6.
         }
     }
 
@@ -96,15 +102,15 @@ impl Core {
     #[cold]
     fn shuffle(&self) {
         let ready = self.scheduler.borrow().queue.len() as u64;
-        if ready > 1 {
+        if ready > 1 && !self.inspector().is_on() {
             let index = (self.random() % ready) as usize;
             self.scheduler.borrow_mut().queue.bring_to_front(index);
         }
     }
 
     #[inline]
-    fn begin_poll(&self, place: u32) {
-        self.current.set(place);
+    pub(crate) fn begin_poll(&self, task: WakeId) {
+        self.current.set(task);
         self.refill_budget();
         add(&self.counters.polls, 1);
     }
@@ -128,11 +134,15 @@ impl Core {
 
     #[inline]
     fn poll_task_plain(&self, place: u32, task: Borrowed) {
-        self.begin_poll(place);
+        self.begin_poll(task.wake_id());
         let waker = waker(task.wake_id());
         if task.poll(&mut Context::from_waker(&waker)) {
             self.end(place, &task);
         }
+        self.current.set(NOBODY);
+    }
+
+    pub(crate) fn leave_poll(&self) {
         self.current.set(NOBODY);
     }
 
@@ -163,8 +173,6 @@ impl Core {
         } else {
             self.poll_io(); // Step 4.
         }
-        self.collect(); // Step 5.
-        self.answer_mail(); // Step 6.
     }
 
     fn fire_timers(&self) {
@@ -185,9 +193,6 @@ impl Core {
 
     /// Wakes whom other threads have woken.
     pub(super) fn collect(&self) {
-        if !self.remote.is_notified() {
-            return;
-        }
         self.collected.set(true);
         let mut scheduler = self.scheduler.borrow_mut();
         let mut mail = false;

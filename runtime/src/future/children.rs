@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::ready::ReadySet;
+use crate::inspect::round;
 
 /// So many children at most are all polled at each wake. A poll of a pending
 /// child costs a few ns, a child's waker an allocation and three atomic
@@ -143,6 +144,11 @@ impl<F: Future> Children<F> {
                 word,
                 bits,
             } => {
+                // A dump asks all children.
+                let asked = round::is_asking();
+                if asked {
+                    (0..count).for_each(|child| ready.mark(child));
+                }
                 ready.begin(cx.waker());
                 let words = count.div_ceil(64);
                 // What an early end left over, then each word once.
@@ -158,8 +164,15 @@ impl<F: Future> Children<F> {
                             let ready = ready.clone();
                             Arc::new(ChildWaker { child, ready }).into()
                         });
+                        if asked {
+                            round::alias(waker);
+                        }
                         poll(child, &mut Context::from_waker(waker))?;
                     }
+                }
+                if asked {
+                    // They were asked and did nothing: poll them again.
+                    (0..count).for_each(|child| ready.mark(child));
                 }
             }
         }

@@ -18,6 +18,7 @@ use super::State;
 use super::error::ChildError;
 use crate::AbortHandle;
 use crate::cancel::Cancelled;
+use crate::inspect::{self, WaitsFor};
 
 /// A child's future in its task.
 pub(super) struct Child<F, T, E> {
@@ -147,6 +148,9 @@ impl<T> Future for ChildHandle<T> {
             let old = slot.waiter.replace(waker);
             drop(slot);
             drop(old);
+            if let Some(child) = &self.abort {
+                inspect::note(|| WaitsFor::Task(child.id()));
+            }
             return Poll::Pending;
         }
         Poll::Ready(slot.value.take().ok_or_else(|| {

@@ -40,6 +40,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::cancel::places::Places;
+use crate::inspect::{self, WaitsFor};
 use crate::{JoinHandle, task};
 use child::{Child, Value};
 
@@ -334,6 +335,15 @@ impl<E> State<E> {
         waiter.into_iter().for_each(Waker::wake);
     }
 
+    /// Tells a dump for whom the group waits.
+    #[inline]
+    fn tell(&self) {
+        let children = self.children.borrow();
+        for child in children.iter().flatten() {
+            inspect::note(|| WaitsFor::Task(child.id()));
+        }
+    }
+
     /// Buries the children that have ended; `Ready` if there are no others.
     fn poll_children(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waiter = self.waiter.replace(Some(cx.waker().clone()));
@@ -359,7 +369,10 @@ impl<E> State<E> {
         self.ending.borrow_mut().append(&mut ending);
         match self.running.get() {
             0 => Poll::Ready(()),
-            _ => Poll::Pending,
+            _ => {
+                self.tell();
+                Poll::Pending
+            }
         }
     }
 }

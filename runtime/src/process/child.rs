@@ -11,6 +11,7 @@ use std::task::Poll;
 use futures_io::AsyncRead;
 
 use super::reaper;
+use crate::inspect::{self, WaitsFor};
 use crate::io::{Async, AsyncReadExt, PipeReader, PipeWriter};
 use crate::sys::pidfd;
 use crate::sys::spawn::Spawned;
@@ -96,7 +97,8 @@ impl Child {
             Some(status) => Ok(status),
             None => Err(io::ErrorKind::WouldBlock.into()),
         });
-        let status = status.await?;
+        let pid = self.pid;
+        let status = inspect::told(status, move || WaitsFor::Child(pid)).await?;
         self.state = State::Ended(status);
         Ok(status)
     }

@@ -32,6 +32,7 @@ use futures_core::Stream;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 
 use self::post::Post;
+use crate::inspect::{self, WaitsFor};
 use crate::io::Async;
 use crate::limits::SIGNAL_STREAMS;
 use crate::sys::eventfd::EventFd;
@@ -245,6 +246,11 @@ impl Signals {
         Some(Signal(number.cast_signed()))
     }
 
+    fn caught(&self) -> impl Iterator<Item = Signal> {
+        let caught = (1..64).filter(|number| self.installed & (1 << number) != 0);
+        caught.map(Signal)
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Signal>> {
         loop {
             if let Some(signal) = self.try_recv() {
@@ -254,6 +260,9 @@ impl Signals {
                 0 => Err(io::ErrorKind::WouldBlock.into()),
                 _ => Ok(()),
             });
+            if drained.is_pending() {
+                inspect::note(|| WaitsFor::Signals(self.caught().collect()));
+            }
             std::task::ready!(drained)?;
         }
     }
@@ -313,9 +322,8 @@ impl Stream for Signals {
 
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let caught = (1..64).filter(|number| self.installed & (1 << number) != 0);
         f.debug_struct("Signals")
-            .field("caught", &caught.map(Signal).collect::<Vec<_>>())
+            .field("caught", &self.caught().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

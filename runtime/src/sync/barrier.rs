@@ -9,8 +9,9 @@ use std::task::Poll;
 use super::after::After;
 use super::blocking;
 use super::family::{Family, Lock, Shared};
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::inspect::{About, SyncKind};
 
 /// Invariant: fewer than `parties` stand in the line; the last to come doesn't
 /// join it but lets everybody go.
@@ -19,6 +20,14 @@ struct State {
     parties: usize,
     line: WaitQueue,
 }
+
+static LINE: Line<State> = Line {
+    leave: State::leave,
+    about: |state| {
+        let there = format!("{} of {} are there", state.line.len(), state.parties);
+        About::new(SyncKind::Barrier).detail(there)
+    },
+};
 
 impl State {
     fn leave(&mut self, ticket: Ticket, after: &mut After) {
@@ -60,7 +69,7 @@ impl<F: Family> Barrier<F> {
 
     /// Waits until as many wait as the barrier was made for.
     pub async fn wait(&self) -> BarrierWaitResult {
-        let mut place = Place::<F, _>::new(&self.state, State::leave);
+        let mut place = Place::<F, _>::new(&self.state, &LINE);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 if ticket.is_none() && state.line.len() + 1 == state.parties {

@@ -22,8 +22,9 @@ use super::after::After;
 use super::blocking;
 use super::errors::SendError;
 use super::family::{Family, Lock, Shared};
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::inspect::{About, SyncKind};
 
 /// Why [`Receiver::recv`] has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,14 @@ struct State<V> {
 }
 
 impl<V: Clone> State<V> {
+    const LINE: Line<State<V>> = Line {
+        leave: State::leave,
+        about: |state| {
+            let senders = format!("{} senders", state.senders);
+            About::new(SyncKind::BroadcastReceive).detail(senders)
+        },
+    };
+
     fn end(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
@@ -286,7 +295,7 @@ impl<F: Family, T: Clone> Receiver<F, T> {
     /// See [`RecvError`]; after `Lagged` one can go on receiving.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         let Receiver { channel, next } = self;
-        let mut place = Place::<F, _>::new(&**channel, State::leave);
+        let mut place = Place::<F, _>::new(&**channel, &State::LINE);
         let value = poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 state.line.leave_if_over(ticket, after);

@@ -22,13 +22,19 @@ use super::after::After;
 use super::blocking;
 use super::family::{Family, Lock, Shared};
 use super::mutex::MutexGuard;
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, Turn, WaitQueue};
+use crate::inspect::{About, SyncKind, round};
 
 #[derive(Debug)]
 struct State {
     line: WaitQueue,
 }
+
+static LINE: Line<State> = Line {
+    leave: State::leave,
+    about: |_| About::new(SyncKind::Condvar),
+};
 
 impl State {
     fn leave(&mut self, ticket: Ticket, after: &mut After) {
@@ -66,7 +72,7 @@ impl<F: Family> Condvar<F> {
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, F, T>) -> MutexGuard<'a, F, T> {
         let mutex = MutexGuard::mutex(&guard);
         let mut locked = Some(guard);
-        let mut place = Place::<F, _>::new(&self.state, State::leave);
+        let mut place = Place::<F, _>::new(&self.state, &LINE);
         poll_fn(|cx| {
             let turn = place.poll_unbudgeted(cx, |state, ticket, cx, after| match ticket {
                 Some(place) if state.line.turn(place) != Turn::Waiting => Poll::Ready(()),
@@ -77,6 +83,9 @@ impl<F: Family> Condvar<F> {
             });
             // In line now: unlock, outside of our own lock.
             locked = None;
+            if turn.is_pending() {
+                round::note(place.about());
+            }
             turn
         })
         .await;

@@ -6,17 +6,48 @@
 //! for one poll; once it is used up the operation answers `Pending` and wakes
 //! its own task, which so goes to the back of the run queue. On other
 //! executors there is no budget of ours, and nothing to pay.
+//!
+//! A poll without any budget is also how a [dump](crate::inspect) asks a task what
+//! it waits for: each operation then says so instead, and does nothing.
 
 use std::task::{Context, Poll};
+
+use crate::context;
+use crate::event_loop::Core;
+use crate::inspect::round::Told;
 
 /// `Ready` if the operation may go on.
 #[inline]
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
-    match crate::context::try_with(crate::event_loop::Core::spend_budget) {
+    proceed_or_tell(cx, || None)
+}
+
+/// As [`poll_proceed`], for an operation that can tell what it waits for.
+#[inline(always)]
+pub(crate) fn proceed_or_tell(
+    cx: &mut Context<'_>,
+    what: impl FnOnce() -> Option<Told>,
+) -> Poll<()> {
+    match context::try_with(Core::spend_budget) {
         Some(false) => {
-            cx.waker().wake_by_ref();
+            used_up(cx, what);
             Poll::Pending
         }
         Some(true) | None => Poll::Ready(()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn used_up(cx: &mut Context<'_>, what: impl FnOnce() -> Option<Told>) {
+    let told = context::try_with(|core| {
+        core.inspector().is_on().then(|| {
+            what()
+                .into_iter()
+                .for_each(|what| core.inspector().tell(what))
+        })
+    });
+    if told.flatten().is_none() {
+        cx.waker().wake_by_ref();
     }
 }

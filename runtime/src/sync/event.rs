@@ -9,8 +9,9 @@ use std::task::Poll;
 use super::after::After;
 use super::blocking;
 use super::family::{Family, Lock, Shared};
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::inspect::{About, SyncKind};
 
 /// Invariant: while `set` is true the line is empty.
 #[derive(Debug)]
@@ -18,6 +19,11 @@ struct State {
     set: bool,
     line: WaitQueue,
 }
+
+static LINE: Line<State> = Line {
+    leave: State::leave,
+    about: |_| About::new(SyncKind::Event),
+};
 
 impl State {
     fn leave(&mut self, ticket: Ticket, after: &mut After) {
@@ -71,7 +77,7 @@ impl<F: Family> Event<F> {
 
     /// Waits until the flag is set; at once if it is.
     pub async fn wait(&self) {
-        let mut place = Place::<F, _>::new(&self.state, State::leave);
+        let mut place = Place::<F, _>::new(&self.state, &LINE);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 if ticket.is_none() && state.set {

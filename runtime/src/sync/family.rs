@@ -43,6 +43,10 @@ pub trait Lock<T> {
     /// Runs `f` alone with the content, lets go, then wakes and drops what `f`
     /// put into [`After`]. `f` must run no foreign code except `Waker::clone`.
     fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R;
+
+    /// Runs `f` with the content for a dump, or gives `None` if it is locked at
+    /// this moment: a dump waits for nobody.
+    fn look<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R>;
 }
 
 mod sealed {
@@ -111,6 +115,10 @@ impl<T> Lock<T> for LocalLock<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R {
         After::around(|after| f(&mut self.value.borrow_mut(), after))
     }
+
+    fn look<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        self.value.try_borrow().ok().map(|value| f(&value))
+    }
 }
 
 /// The lock of [`Shared`].
@@ -134,6 +142,10 @@ impl<T> Lock<T> for SharedLock<T> {
             let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
             f(&mut value, after)
         })
+    }
+
+    fn look<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        self.value.try_lock().ok().map(|value| f(&value))
     }
 }
 

@@ -16,8 +16,9 @@ use super::after::After;
 use super::blocking;
 use super::family::{Family, Lock, Shared};
 use super::permits::Permits;
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::Ticket;
+use crate::inspect::SyncKind;
 
 /// This borrower has a token already, and would wait for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,11 @@ struct State {
     debt: usize,
     borrowers: HashSet<u64>,
 }
+
+static LINE: Line<State> = Line {
+    leave: State::leave,
+    about: |state| state.permits.about(),
+};
 
 impl State {
     /// Tokens come back: they pay the debt, the rest serves the line.
@@ -85,7 +91,7 @@ impl<F: Family> Limiter<F> {
     pub fn new(total: usize) -> Self {
         Limiter {
             state: F::Lock::new(State {
-                permits: Permits::new(total),
+                permits: Permits::new(total, SyncKind::Limiter),
                 total,
                 debt: 0,
                 borrowers: HashSet::new(),
@@ -96,7 +102,7 @@ impl<F: Family> Limiter<F> {
     /// Waits for a token, which is returned when it is dropped. The wait can
     /// be dropped at any moment.
     pub async fn acquire(&self) -> Token<'_, F> {
-        let mut place = Place::<F, _>::new(&self.state, State::leave);
+        let mut place = Place::<F, _>::new(&self.state, &LINE);
         // Never closed, so it can't fail.
         let _ = poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {

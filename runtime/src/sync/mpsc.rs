@@ -29,7 +29,10 @@ use std::task::Waker;
 use super::after::After;
 use super::family::{Family, Lock};
 use super::permits::Permits;
+use super::place::Line;
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::context;
+use crate::inspect::{About, SyncKind};
 
 mod receiver;
 mod sender;
@@ -58,9 +61,35 @@ pub struct State<T> {
     receiver: Option<Waker>,
     /// Who awaits `Sender::closed`.
     until_closed: WaitQueue,
+    /// The data word of the waker of the task that made the last sender, for a
+    /// dump.
+    sender_made_by: usize,
 }
 
 impl<T> State<T> {
+    /// The line for a free slot.
+    const SLOTS: Line<State<T>> = Line {
+        leave: State::leave_slots,
+        about: |state| state.slots.about(),
+    };
+
+    /// The line for the end of the receiver.
+    const UNTIL_CLOSED: Line<State<T>> = Line {
+        leave: State::leave_until_closed,
+        about: |_| About::new(SyncKind::MpscClosed),
+    };
+
+    /// What the receiver waits for.
+    fn about_receiving(&self) -> About {
+        About {
+            sender_made_by: match self.senders {
+                1 => self.sender_made_by,
+                _ => 0,
+            },
+            ..About::new(SyncKind::MpscReceive).detail(format!("{} senders", self.senders))
+        }
+    }
+
     /// Whether the receiver will never get another item. (`queue` is empty.)
     fn is_finished(&self) -> bool {
         let in_hand = match self.capacity {
@@ -121,12 +150,13 @@ fn new<F: Family, T>(capacity: Option<usize>) -> (Channel<F, T>, Receiver<F, T>)
     let channel: Channel<F, T> = F::share(F::Lock::new(State {
         queue: VecDeque::new(),
         capacity,
-        slots: Permits::new(capacity.unwrap_or(0)),
+        slots: Permits::new(capacity.unwrap_or(0), SyncKind::MpscSend),
         senders: 1,
         closed: false,
         receiver_gone: false,
         receiver: None,
         until_closed: WaitQueue::new(),
+        sender_made_by: context::current_word(),
     }));
     let receiver = Receiver::new(channel.clone());
     (channel, receiver)

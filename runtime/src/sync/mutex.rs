@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 use super::blocking;
 use super::family::{Family, Local, Shared};
 use super::semaphore::{Semaphore, Take};
+use crate::inspect::SyncKind;
 
 /// The mutex is locked, or others wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl<F: Family, T> Mutex<F, T> {
     /// An unlocked mutex around `value`.
     pub fn new(value: T) -> Self {
         Mutex {
-            turn: Semaphore::new(1),
+            turn: Semaphore::inside(SyncKind::Mutex, 1),
             value: UnsafeCell::new(value),
         }
     }

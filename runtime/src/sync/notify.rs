@@ -12,8 +12,9 @@ use super::after::After;
 use super::blocking;
 use super::coop;
 use super::family::{Family, Lock, Shared};
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, Turn, WaitQueue};
+use crate::inspect::{About, SyncKind};
 
 /// What a [`Notify`] knows.
 ///
@@ -29,6 +30,11 @@ struct State {
     /// call is let go by it even if it wasn't polled yet.
     broadcasts: u64,
 }
+
+static LINE: Line<State> = Line {
+    leave: State::leave,
+    about: |_| About::new(SyncKind::Notify),
+};
 
 impl State {
     fn notify_one(&mut self, after: &mut After) {
@@ -97,7 +103,7 @@ impl<F: Family> Notify<F> {
     pub fn notified(&self) -> Notified<'_, F> {
         let broadcasts = self.state.with(|state, _| state.broadcasts);
         Notified {
-            place: Place::new(&self.state, State::leave),
+            place: Place::new(&self.state, &LINE),
             broadcasts,
             done: false,
         }
@@ -186,7 +192,7 @@ impl<F: Family> Future for Notified<'_, F> {
         if self.done {
             return Poll::Ready(());
         }
-        if coop::poll_proceed(cx).is_pending() {
+        if coop::proceed_or_tell(cx, self.place.about()).is_pending() {
             return Poll::Pending;
         }
         self.step(cx)

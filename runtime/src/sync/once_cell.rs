@@ -17,6 +17,7 @@ use std::future::{Future, ready};
 use super::blocking;
 use super::family::{Family, Once, Shared};
 use super::semaphore::Semaphore;
+use crate::inspect::SyncKind;
 
 /// Why [`OnceCell::set`] didn't set it; here is the value back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl<F: Family, T> OnceCell<F, T> {
     /// An empty cell.
     pub fn new() -> Self {
         OnceCell {
-            turn: Semaphore::new(1),
+            turn: Semaphore::inside(SyncKind::OnceCell, 1),
             value: F::Once::<T>::default(),
         }
     }

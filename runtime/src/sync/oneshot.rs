@@ -21,6 +21,7 @@ use super::blocking;
 use super::coop;
 use super::errors::{RecvError, TryRecvError};
 use super::family::{Family, Lock, Shared};
+use crate::inspect::{About, SyncKind, round};
 use crate::switch::{Weakening, weakened};
 
 struct State<T> {
@@ -38,6 +39,11 @@ struct State<T> {
 type Channel<F, T> = <F as Family>::Ref<<F as Family>::Lock<State<T>>>;
 
 impl<T> State<T> {
+    /// What the receiver waits for.
+    fn about_receiving(&self) -> About {
+        About::new(SyncKind::OneshotReceive)
+    }
+
     fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.value.take() {
             Some(value) => Ok(value),
@@ -131,13 +137,21 @@ impl<F: Family, T> Sender<F, T> {
         let Some(channel) = &self.channel else {
             return Poll::Ready(());
         };
-        channel.with(|state, after| {
+        let closed = channel.with(|state, after| {
             if state.closed {
                 return Poll::Ready(());
             }
             register(&mut state.sender, cx.waker(), after);
             Poll::Pending
-        })
+        });
+        if closed.is_pending() {
+            round::note(|| {
+                Some(round::sync_wait::<F, State<T>>(channel, |_| {
+                    About::new(SyncKind::OneshotClosed)
+                }))
+            });
+        }
+        closed
     }
 }
 
@@ -216,7 +230,9 @@ impl<F: Family, T> Future for Receiver<F, T> {
         let Some(channel) = &self.channel else {
             return Poll::Ready(Err(RecvError));
         };
-        if coop::poll_proceed(cx).is_pending() {
+        let lock = &**channel;
+        let about = move || Some(round::sync_wait::<F, _>(lock, State::about_receiving));
+        if coop::proceed_or_tell(cx, about).is_pending() {
             return Poll::Pending;
         }
         let outcome = channel.with(|state, after| match state.try_recv() {

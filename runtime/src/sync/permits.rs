@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 
 use super::after::After;
 use super::wait_queue::{Ticket, Turn, WaitQueue};
+use crate::inspect::{About, SyncKind};
 use crate::switch::{Weakening, weakened};
 
 /// The permits were closed: nobody gets one any more.
@@ -42,15 +43,21 @@ pub enum Refused {
 pub struct Permits {
     available: usize,
     closed: bool,
+    /// What they are permits of, for a dump.
+    kind: SyncKind,
+    /// The data word of the waker of whoever took permits last, for a dump.
+    holder: usize,
     line: WaitQueue<usize>,
 }
 
 impl Permits {
-    /// `available` permits, nobody waiting.
-    pub const fn new(available: usize) -> Self {
+    /// `available` permits of a `kind` of primitive, nobody waiting.
+    pub const fn new(available: usize, kind: SyncKind) -> Self {
         Permits {
             available,
             closed: false,
+            kind,
+            holder: 0,
             line: WaitQueue::new(),
         }
     }
@@ -103,6 +110,29 @@ impl Permits {
         self.poll_line(n, ticket, waker, after)
     }
 
+    /// As `poll_take`, for a lock: remembers who took it. (Of who waited in the
+    /// line, [`grant`](Self::give) has remembered it.)
+    #[inline(always)]
+    pub(crate) fn poll_hold(
+        &mut self,
+        n: usize,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+        after: &mut After,
+    ) -> Poll<Result<(), Closed>> {
+        if ticket.is_none() {
+            match self.try_take(n) {
+                Ok(()) => {
+                    self.taken_by(waker.data().addr());
+                    return Poll::Ready(Ok(()));
+                }
+                Err(Refused::Closed) => return Poll::Ready(Err(Closed)),
+                Err(Refused::Busy) => {}
+            }
+        }
+        self.poll_line(n, ticket, waker, after)
+    }
+
     /// The part of `poll_take` that waits.
     fn poll_line(
         &mut self,
@@ -142,6 +172,29 @@ impl Permits {
         gone
     }
 
+    /// Remembers who took permits, by the word of its waker.
+    #[inline(always)]
+    pub(crate) fn taken_by(&mut self, holder: usize) {
+        self.holder = holder;
+    }
+
+    /// What one waits for in the line.
+    pub(crate) fn about(&self) -> About {
+        // With no permit left, a lock has one holder; the readers of a read-write
+        // lock always leave some.
+        let exclusive = self.kind.is_lock() && self.available == 0;
+        let is_free = self.available > 0 && self.kind == SyncKind::Mutex;
+        About {
+            holder: if is_free { 0 } else { self.holder },
+            exclusive,
+            handed: exclusive && self.line.is_any_granted(),
+            ..About::new(self.kind).detail(match self.kind.is_lock() {
+                true => String::new(),
+                false => format!("{} free, {} wait", self.available, self.line.len()),
+            })
+        }
+    }
+
     /// Serves the line from the front as far as the permits reach.
     fn grant(&mut self, after: &mut After) {
         while let Some(ask) = self.line.front()
@@ -150,6 +203,7 @@ impl Permits {
             if !weakened(Weakening::GrantIsNotCounted) {
                 self.available -= ask;
             }
+            self.holder = self.line.front_word();
             self.line.grant_front(after);
         }
     }

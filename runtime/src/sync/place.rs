@@ -9,30 +9,40 @@ use super::after::After;
 use super::coop;
 use super::family::{Family, Lock};
 use super::wait_queue::Ticket;
+use crate::inspect::About;
+use crate::inspect::round::{self, Told};
 
 /// How a waiter leaves a line inside the state `S`, passing on what it may
 /// have been granted.
 pub type Leave<S> = fn(&mut S, Ticket, &mut After);
 
+/// One of the lines inside a primitive's state `S`, as its waiters know it.
+pub struct Line<S> {
+    /// How one leaves it early.
+    pub leave: Leave<S>,
+    /// What one waits for in it, for a dump.
+    pub about: fn(&S) -> About,
+}
+
 /// A future's place in one of the lines inside a primitive's state `S`.
 ///
 /// Dropping it at any moment, before the first poll, while waiting, or after
-/// the turn was granted but before anybody saw it, runs `leave`, which passes
-/// the turn on. It holds an index and no address, so the futures built on it
+/// the turn was granted but before anybody saw it, runs the line's `leave`, which
+/// passes the turn on. It holds an index and no address, so the futures built on it
 /// are `Unpin` and need no `unsafe`.
 pub struct Place<'a, F: Family, S> {
     lock: &'a F::Lock<S>,
-    leave: Leave<S>,
+    line: &'a Line<S>,
     ticket: Option<Ticket>,
 }
 
 impl<'a, F: Family, S> Place<'a, F, S> {
     /// A place not yet taken.
     #[inline(always)]
-    pub fn new(lock: &'a F::Lock<S>, leave: Leave<S>) -> Self {
+    pub fn new(lock: &'a F::Lock<S>, line: &'a Line<S>) -> Self {
         Place {
             lock,
-            leave,
+            line,
             ticket: None,
         }
     }
@@ -46,7 +56,7 @@ impl<'a, F: Family, S> Place<'a, F, S> {
         cx: &mut Context<'_>,
         step: impl FnOnce(&mut S, &mut Option<Ticket>, &mut Context<'_>, &mut After) -> Poll<R>,
     ) -> Poll<R> {
-        if coop::poll_proceed(cx).is_pending() {
+        if coop::proceed_or_tell(cx, self.about()).is_pending() {
             return Poll::Pending;
         }
         self.poll_unbudgeted(cx, step)
@@ -73,8 +83,16 @@ impl<'a, F: Family, S> Place<'a, F, S> {
     /// The rare case of `drop`: a wait that is given up.
     #[cold]
     fn leave(&mut self) {
-        let leave = self.leave;
+        let leave = self.line.leave;
         self.give_up(leave);
+    }
+
+    /// What it waits for, for a dump. The closure borrows nothing of the place,
+    /// which so can stay in registers.
+    #[inline(always)]
+    pub(crate) fn about(&self) -> impl FnOnce() -> Option<Told> + use<'a, F, S> {
+        let (lock, line) = (self.lock, self.line);
+        move || Some(round::sync_wait::<F, S>(lock, line.about))
     }
 
     /// Whether this waiter holds a slot.

@@ -26,8 +26,9 @@ use super::blocking;
 use super::errors::{SendError, TrySendError};
 use super::family::{Family, Lock, Shared};
 use super::permits::{Permits, Refused};
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::inspect::{About, SyncKind};
 
 mod discipline;
 
@@ -83,6 +84,22 @@ struct State<D> {
 }
 
 impl<D> State<D> {
+    const SLOTS: Line<State<D>> = Line {
+        leave: State::leave_slots,
+        about: |state| state.slots.about(),
+    };
+    const ITEMS: Line<State<D>> = Line {
+        leave: State::leave_items,
+        about: |state| state.items.about(),
+    };
+    const JOINERS: Line<State<D>> = Line {
+        leave: State::leave_joiners,
+        about: |state| {
+            let left = format!("{} items aren't done", state.unfinished);
+            About::new(SyncKind::QueueJoin).detail(left)
+        },
+    };
+
     fn push<T>(&mut self, item: T, after: &mut After)
     where
         D: Discipline<T>,
@@ -155,8 +172,8 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
         Queue {
             state: F::Lock::new(State {
                 content: D::default(),
-                slots: Permits::new(slots),
-                items: Permits::new(0),
+                slots: Permits::new(slots, SyncKind::QueuePut),
+                items: Permits::new(0, SyncKind::QueueGet),
                 unfinished: 0,
                 joiners: WaitQueue::new(),
                 shut_down: false,
@@ -174,7 +191,7 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
     /// Gives the item back if the queue is, or gets, shut down.
     pub async fn put(&self, item: T) -> Result<(), SendError<T>> {
         let mut item = Some(item);
-        let mut place = Place::<F, _>::new(&self.state, State::leave_slots);
+        let mut place = Place::<F, _>::new(&self.state, &State::SLOTS);
         let put = poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 let taken = state.slots.poll_take(1, ticket, cx.waker(), after);
@@ -227,7 +244,7 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
     ///
     /// If the queue is, or gets, shut down and is empty.
     pub async fn get(&self) -> Result<T, ShutDown> {
-        let mut place = Place::<F, _>::new(&self.state, State::leave_items);
+        let mut place = Place::<F, _>::new(&self.state, &State::ITEMS);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 if ticket.is_none() && state.shut_down && state.items.available() == 0 {
@@ -281,7 +298,7 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
     /// Waits until [`task_done`](Self::task_done) was said for every item ever
     /// put in. Can be dropped at any moment.
     pub async fn join(&self) {
-        let mut place = Place::<F, _>::new(&self.state, State::leave_joiners);
+        let mut place = Place::<F, _>::new(&self.state, &State::JOINERS);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 if ticket.is_none() && state.unfinished == 0 {

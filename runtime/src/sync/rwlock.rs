@@ -19,6 +19,7 @@ use super::blocking;
 use super::family::{Family, Local, Shared};
 use super::mutex::TryLockError;
 use super::semaphore::Semaphore;
+use crate::inspect::SyncKind;
 use crate::limits::MAX_READERS;
 
 /// A fair readers-writer lock for tasks; see the [module](self).
@@ -48,7 +49,7 @@ impl<F: Family, T> RwLock<F, T> {
     /// An unlocked lock around `value`.
     pub fn new(value: T) -> Self {
         RwLock {
-            turn: Semaphore::new(MAX_READERS),
+            turn: Semaphore::inside(SyncKind::RwLock, MAX_READERS),
             value: UnsafeCell::new(value),
         }
     }

@@ -12,7 +12,9 @@ use std::task::{Context, Poll};
 use super::blocking;
 use super::family::{Family, Local, Lock, Shared};
 use super::permits::{Closed, Permits, Refused};
-use super::place::Place;
+use super::place::{Line, Place};
+use crate::context;
+use crate::inspect::SyncKind;
 
 /// The semaphore was closed while, or before, one waited for a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,14 @@ impl<F: Family> Semaphore<F> {
     /// A semaphore with `permits` free permits.
     pub fn new(permits: usize) -> Self {
         Semaphore {
-            permits: F::Lock::new(Permits::new(permits)),
+            permits: F::Lock::new(Permits::new(permits, SyncKind::Semaphore)),
+        }
+    }
+
+    /// The semaphore inside another primitive, which dumps are to name.
+    pub(super) fn inside(kind: SyncKind, permits: usize) -> Self {
+        Semaphore {
+            permits: F::Lock::new(Permits::new(permits, kind)),
         }
     }
 
@@ -170,14 +179,18 @@ impl<F: Family> Semaphore<F> {
     #[inline(always)]
     pub(super) fn take(&self, n: usize) -> Take<'_, F> {
         Take {
-            place: Place::new(&self.permits, Permits::leave),
+            place: Place::new(&self.permits, &LINE),
             n,
         }
     }
 
     #[inline]
     pub(super) fn try_take(&self, n: usize) -> Result<(), Refused> {
-        self.permits.with(|permits, _| permits.try_take(n))
+        self.permits.with(|permits, _| {
+            permits.try_take(n)?;
+            permits.taken_by(context::current_word());
+            Ok(())
+        })
     }
 
     #[inline]
@@ -209,6 +222,11 @@ impl<'a, F: Family> Future for Acquire<'a, F> {
     }
 }
 
+static LINE: Line<Permits> = Line {
+    leave: Permits::leave,
+    about: Permits::about,
+};
+
 /// The wait for `n` permits that no guard returns, beneath every kind of lock.
 ///
 /// These futures are types and not `async` blocks because every lock goes
@@ -225,7 +243,7 @@ impl<F: Family> Future for Take<'_, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let n = self.n;
         self.place.poll(cx, |permits, ticket, cx, after| {
-            permits.poll_take(n, ticket, cx.waker(), after)
+            permits.poll_hold(n, ticket, cx.waker(), after)
         })
     }
 }

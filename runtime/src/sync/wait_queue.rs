@@ -198,6 +198,19 @@ impl<A: Copy> WaitQueue<A> {
         self.slots.get(self.head as usize).map(|slot| slot.ask)
     }
 
+    /// The data word of the waker of the first in the line, or 0: its name in a
+    /// dump.
+    pub(crate) fn front_word(&self) -> usize {
+        let front = self.slots.get(self.head as usize);
+        let waker = front.and_then(|slot| slot.waker.as_ref());
+        waker.map_or(0, |waker| waker.data().addr())
+    }
+
+    /// Whether somebody's turn has come who hasn't taken note of it yet.
+    pub(crate) fn is_any_granted(&self) -> bool {
+        self.live > self.waiting
+    }
+
     /// `Waiting` → `Granted` for the first in the line, who is woken. Returns
     /// whether there was one.
     #[inline]

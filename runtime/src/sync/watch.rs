@@ -14,8 +14,9 @@ use super::after::After;
 use super::blocking;
 use super::errors::{RecvError, SendError};
 use super::family::{Family, Lock, Shared};
-use super::place::Place;
+use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
+use crate::inspect::{About, SyncKind};
 
 /// # Invariants
 ///
@@ -34,6 +35,18 @@ struct State<V> {
 }
 
 impl<V> State<V> {
+    const LINE: Line<State<V>> = Line {
+        leave: State::leave,
+        about: |state| {
+            let senders = format!("{} senders", state.senders);
+            About::new(SyncKind::WatchChange).detail(senders)
+        },
+    };
+    const UNTIL_CLOSED: Line<State<V>> = Line {
+        leave: State::leave_until_closed,
+        about: |_| About::new(SyncKind::WatchClosed),
+    };
+
     fn replace(&mut self, value: V, after: &mut After) -> V {
         self.version += 1;
         self.line.release_all(after);
@@ -191,7 +204,7 @@ impl<F: Family, T> Sender<F, T> {
 
     /// Waits until there is no receiver. Can be dropped at any moment.
     pub async fn closed(&self) {
-        let mut place = Place::<F, _>::new(&self.channel.state, State::leave_until_closed);
+        let mut place = Place::<F, _>::new(&self.channel.state, &State::UNTIL_CLOSED);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 if ticket.is_none() && state.receivers == 0 {
@@ -276,7 +289,7 @@ impl<F: Family, T> Receiver<F, T> {
     /// If there is no such change and every sender is gone.
     pub async fn changed(&mut self) -> Result<(), RecvError> {
         let Receiver { channel, seen } = self;
-        let mut place = Place::<F, _>::new(&channel.state, State::leave);
+        let mut place = Place::<F, _>::new(&channel.state, &State::LINE);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 match state.has_changed(*seen) {

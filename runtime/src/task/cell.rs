@@ -446,10 +446,11 @@ impl TaskRef {
         drop(former); // Likewise.
     }
 
-    /// The task that waits for the end of this one, if it is one of ours.
-    pub(crate) fn joiner(&self) -> Option<WakeId> {
-        let kept = || self.with_extra(|extra| id_of(extra.joiner.as_ref()?))?;
-        self.header().joiner_id().or_else(kept)
+    /// The data word of the waker of whoever waits for the end of this task.
+    pub(crate) fn joiner(&self) -> Option<usize> {
+        let kept = || self.with_extra(|extra| Some(extra.joiner.as_ref()?.data().addr()))?;
+        let id = self.header().joiner_id();
+        id.map(|id| id.0 as usize).or_else(kept)
     }
 
     /// Nobody is going to take the output: the end of a join handle.

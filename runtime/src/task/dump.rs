@@ -1,27 +1,23 @@
-//! All tasks of a loop, and what they wait for: the answer to "why does it hang?".
+//! All tasks of a loop, as far as that can be seen from outside of them.
 //!
-//! Nothing is recorded while the loop runs. The slab is a list of all tasks, and a
-//! waker is a number that can be read: so whoever holds a task's number is what
-//! the task waits for. The dump walks the timers, the watched descriptors and the
-//! joiners of tasks, and looks whose number each of them holds.
+//! The slab is a list of all tasks, and a waker is a number that can be read: so
+//! whoever holds a task's number is what the task waits for. The snapshot walks the
+//! timers, the watched descriptors and the joiners of tasks, and looks whose number
+//! each of them holds.
 //!
-//! A task that waits for a lock, a channel or another thread shows nothing, nor
-//! does one that waits inside a combinator that gives its children wakers of their
-//! own: those numbers are in places that the loop doesn't know.
+//! A lock or a channel is no place that the loop knows: there the task itself has
+//! to be asked, which is what [`crate::inspect`] does.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::RawFd;
 use std::panic::Location;
 use std::task::Waker;
-use std::time::Duration;
 
 use super::TaskId;
 use super::cell::{Stage, TaskRef};
-use super::waker::id_of;
 use crate::event_loop::Core;
-use crate::reactor::Direction;
+use crate::inspect::WaitsFor;
 
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +30,11 @@ pub enum TaskState {
     Parked,
 }
 
-/// Something that will wake a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WaitsFor {
-    /// The end of another task.
-    Task(TaskId),
-    /// A timer, which is due after this time.
-    Timer(Duration),
-    /// Something to read, or room to write, on this descriptor.
-    Descriptor(RawFd, Direction),
-}
-
 /// A task, as a dump shows it.
+///
+/// It has no age in seconds, since that would cost a reading of the clock at each
+/// spawn; but numbers are given out upwards, so among the tasks of a loop the lower
+/// number is the older task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
@@ -58,7 +46,8 @@ pub struct TaskInfo {
     pub site: &'static Location<'static>,
     /// What it is doing.
     pub state: TaskState,
-    /// What is going to wake it, as far as the loop knows.
+    /// What is going to wake it: any of these. All of it in a [dump](crate::inspect),
+    /// else only timers, descriptors and other tasks.
     pub waits_for: Vec<WaitsFor>,
 }
 
@@ -74,17 +63,6 @@ impl TaskInfo {
                 _ => TaskState::Parked,
             },
             waits_for: Vec::new(),
-        }
-    }
-}
-
-impl fmt::Display for WaitsFor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WaitsFor::Task(id) => write!(f, "task {id}"),
-            WaitsFor::Timer(left) => write!(f, "a timer due in {left:?}"),
-            WaitsFor::Descriptor(fd, Direction::Read) => write!(f, "reading descriptor {fd}"),
-            WaitsFor::Descriptor(fd, Direction::Write) => write!(f, "writing descriptor {fd}"),
         }
     }
 }
@@ -109,37 +87,89 @@ impl fmt::Display for TaskInfo {
     }
 }
 
-impl Core {
-    /// All tasks, oldest first.
-    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
-        let mut tasks: Vec<TaskInfo> = Vec::new();
-        // From the numbers in wakers to places in `tasks`.
-        let mut by_wake_id = HashMap::new();
-        let mut joins = Vec::new();
-        self.each_task(|task, is_queued| {
-            by_wake_id.insert(task.wake_id().0, tasks.len());
-            tasks.push(TaskInfo::of(task, is_queued));
-            joins.extend(task.joiner().map(|joiner| (joiner, task.id())));
-        });
-        let mut tell = |wake_id: u64, what: WaitsFor| {
-            if let Some(&index) = by_wake_id.get(&wake_id) {
-                tasks[index].waits_for.push(what);
+/// The tasks of a loop at one moment, and how they can be found.
+pub(crate) struct Snapshot {
+    tasks: Vec<TaskInfo>,
+    /// From words in wakers to places in `tasks`.
+    by_word: HashMap<usize, usize>,
+    by_id: HashMap<TaskId, usize>,
+}
+
+impl Snapshot {
+    /// The task that a waker with this word wakes.
+    pub(crate) fn find(&self, word: usize) -> Option<TaskId> {
+        let index = *self.by_word.get(&word)?;
+        Some(self.tasks[index].id)
+    }
+
+    /// Adds words of wakers that wake a task in a roundabout way.
+    pub(crate) fn add_aliases(&mut self, aliases: &[(usize, usize)]) {
+        for (word, task) in aliases {
+            if let Some(&index) = self.by_word.get(task) {
+                self.by_word.insert(*word, index);
             }
-        };
-        for (joiner, task) in joins {
-            tell(joiner.0, WaitsFor::Task(task));
         }
-        self.each_timer(|left, waker: &Waker| {
-            if let Some(id) = id_of(waker) {
-                tell(id.0, WaitsFor::Timer(left));
+    }
+
+    /// What a task waits for, or one thing of several.
+    pub(crate) fn add(&mut self, task: TaskId, what: WaitsFor) {
+        if let Some(&index) = self.by_id.get(&task) {
+            let waits_for = &mut self.tasks[index].waits_for;
+            if !waits_for.contains(&what) {
+                waits_for.push(what);
             }
-        });
-        self.each_descriptor(|fd, direction, waker| {
-            if let Some(id) = id_of(waker) {
-                tell(id.0, WaitsFor::Descriptor(fd, direction));
-            }
-        });
+        }
+    }
+
+    fn add_by_word(&mut self, word: usize, what: WaitsFor) {
+        if let Some(task) = self.find(word) {
+            self.add(task, what);
+        }
+    }
+
+    /// The tasks, oldest first.
+    pub(crate) fn into_tasks(self) -> Vec<TaskInfo> {
+        let mut tasks = self.tasks;
         tasks.sort_unstable_by_key(|task| task.id);
         tasks
+    }
+}
+
+impl Core {
+    /// All tasks, oldest first, without asking them.
+    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
+        let mut snapshot = self.snapshot();
+        self.look_who_holds_numbers(&mut snapshot);
+        snapshot.into_tasks()
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot {
+            tasks: Vec::new(),
+            by_word: HashMap::new(),
+            by_id: HashMap::new(),
+        };
+        self.each_task(|task, is_queued| {
+            let index = snapshot.tasks.len();
+            snapshot.by_word.insert(task.wake_id().0 as usize, index);
+            snapshot.by_id.insert(task.id(), index);
+            snapshot.tasks.push(TaskInfo::of(task, is_queued));
+        });
+        snapshot
+    }
+
+    /// Finds the tasks whose numbers are held by other tasks, timers, descriptors.
+    pub(crate) fn look_who_holds_numbers(&self, snapshot: &mut Snapshot) {
+        self.each_task(|task, _| {
+            if let Some(joiner) = task.joiner() {
+                snapshot.add_by_word(joiner, WaitsFor::Task(task.id()));
+            }
+        });
+        self.each_timer(|left, waker: &Waker| {
+            snapshot.add_by_word(waker.data().addr(), WaitsFor::Timer(left));
+        });
+        self.each_descriptor(|fd, direction, waker| {
+            snapshot.add_by_word(waker.data().addr(), WaitsFor::Descriptor(fd, direction));
+        });
     }
 }

@@ -41,7 +41,8 @@ use std::panic::Location;
 use crate::context;
 use cell::Extra;
 
-pub use dump::{TaskInfo, TaskState, WaitsFor};
+pub use crate::inspect::WaitsFor;
+pub use dump::{TaskInfo, TaskState};
 pub use hook::{Unhandled, reset_unhandled_panic_hook, set_unhandled_panic_hook};
 pub use id::TaskId;
 pub use join::{AbortHandle, JoinHandle};
@@ -145,8 +146,10 @@ pub fn name() -> Option<Cow<'static, str>> {
 }
 
 /// All tasks of the loop that runs on this thread that haven't ended, oldest
-/// first, and what each waits for. Empty outside of a loop. O(n log n) in the number
-/// of tasks, timers and descriptors.
+/// first, and what each waits for, as far as that can be seen from outside of it:
+/// timers, descriptors, other tasks. [`inspect::dump`](crate::inspect::dump) asks the
+/// tasks too. Empty outside of a loop. O(n log n) in the number of tasks, timers and
+/// descriptors.
 #[must_use]
 pub fn all() -> Vec<TaskInfo> {
     context::try_with(|core| core.tasks()).unwrap_or_default()

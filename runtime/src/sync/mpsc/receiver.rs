@@ -12,6 +12,7 @@ use futures_core::Stream;
 
 use super::{Channel, State};
 use crate::context::forbid_blocking;
+use crate::inspect::round;
 use crate::limits::CHANNEL_KEEP_BYTES;
 use crate::sync::after::After;
 use crate::sync::blocking;
@@ -52,7 +53,9 @@ impl<F: Family, T> Receiver<F, T> {
     /// As [`recv`](Self::recv), for a hand-written future.
     #[inline(always)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        if coop::poll_proceed(cx).is_pending() {
+        let channel = &*self.channel;
+        let about = move || Some(round::sync_wait::<F, _>(channel, State::about_receiving));
+        if coop::proceed_or_tell(cx, about).is_pending() {
             return Poll::Pending;
         }
         if let Some(item) = self.next_of_batch() {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::{Channel, State};
-use crate::context::forbid_blocking;
+use crate::context::{self, forbid_blocking};
 use crate::switch::{Weakening, weakened};
 use crate::sync::blocking;
 use crate::sync::errors::{SendError, TrySendError};
@@ -24,7 +24,10 @@ struct Handle<F: Family, T> {
 
 impl<F: Family, T> Clone for Handle<F, T> {
     fn clone(&self) -> Self {
-        self.channel.with(|state, _| state.senders += 1);
+        self.channel.with(|state, _| {
+            state.senders += 1;
+            state.sender_made_by = context::current_word();
+        });
         Handle {
             channel: self.channel.clone(),
         }
@@ -48,7 +51,7 @@ impl<F: Family, T> Handle<F, T> {
     }
 
     async fn closed(&self) {
-        let mut place = Place::<F, _>::new(&self.channel, State::leave_until_closed);
+        let mut place = Place::<F, _>::new(&self.channel, &State::UNTIL_CLOSED);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 if state.closed && ticket.is_none() {
@@ -88,7 +91,7 @@ impl<F: Family, T> Sender<F, T> {
     #[inline]
     pub fn send(&self, value: T) -> Sending<'_, F, T> {
         Sending {
-            place: Place::new(&*self.handle.channel, State::leave_slots),
+            place: Place::new(&*self.handle.channel, &State::SLOTS),
             value: Some(value),
         }
     }
@@ -114,7 +117,7 @@ impl<F: Family, T> Sender<F, T> {
     ///
     /// If the receiver is, or gets, closed.
     pub async fn reserve(&self) -> Result<Permit<'_, F, T>, SendError<()>> {
-        let mut place = Place::<F, _>::new(&*self.handle.channel, State::leave_slots);
+        let mut place = Place::<F, _>::new(&*self.handle.channel, &State::SLOTS);
         poll_fn(|cx| {
             place.poll(cx, |state, ticket, cx, after| {
                 state.slots.poll_take(1, ticket, cx.waker(), after)

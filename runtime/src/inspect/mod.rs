@@ -1,0 +1,184 @@
+//! Why is nothing happening? Every task and what it waits for, and who would have
+//! to do something.
+//!
+//! ```
+//! use std::rc::Rc;
+//! use threeply_runtime::sync::local::Mutex;
+//! use threeply_runtime::{block_on, inspect, spawn, yield_now};
+//!
+//! block_on(async {
+//!     let (left, right) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));
+//!     let philosopher = |first: Rc<Mutex<()>>, second: Rc<Mutex<()>>| async move {
+//!         let _first = first.lock().await;
+//!         yield_now().await;
+//!         let _second = second.lock().await;
+//!     };
+//!     let one = spawn(philosopher(left.clone(), right.clone()));
+//!     let two = spawn(philosopher(right, left));
+//!     for _ in 0..3 {
+//!         yield_now().await;
+//!     }
+//!     let why = inspect::why(one.id()).await.unwrap();
+//!     println!("{why}");
+//!     let deadlock = inspect::Finding::Deadlock(vec![one.id(), two.id()]);
+//!     assert!(why.findings.contains(&deadlock));
+//! });
+//! ```
+//!
+//! | who asks | how |
+//! |---|---|
+//! | a task of the loop | [`dump`], [`why`] |
+//! | the owner of a loop that stands still | [`EventLoop::dump`](crate::EventLoop::dump) |
+//! | nobody: it is told | the report of [`shutdown`](crate::EventLoop::shutdown) |
+//!
+//! # What it costs
+//! Nothing while nobody asks, but for the name of who took a lock (one store a
+//! lock). A dump polls every parked task twice more than it would have been
+//! polled; see [`round`] for how it is done.
+//!
+//! # What it can't see
+//! - Waits in futures of other crates, unless they end in ours. A task of which
+//!   nothing is known waits for "something that the loop doesn't know".
+//! - Children of a foreign combinator that polls only those that were woken
+//!   (`FuturesUnordered`). Ours are polled.
+//! - Who would set an event, send a message, or release a permit: that may be
+//!   anybody. Only locks have holders.
+//!
+//! Reading order: [`wait`], [`round`], [`graph`].
+
+pub mod graph;
+pub mod round;
+pub mod wait;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use crate::context;
+use crate::sync::local::oneshot;
+use crate::task::{TaskId, TaskInfo};
+use round::Told;
+
+pub use graph::{Finding, Step, Why};
+pub use wait::{About, Holder, SyncKind, SyncWait, WaitsFor};
+
+/// All tasks of a loop at one moment, and what they wait for.
+///
+/// Its text has one line for each task, and then what is wrong, if anything is:
+/// see [`Finding`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Dump {
+    /// The loop's name, if it was given one.
+    pub loop_name: Option<Cow<'static, str>>,
+    /// The tasks that hadn't ended, oldest first.
+    pub tasks: Vec<TaskInfo>,
+}
+
+impl Dump {
+    pub(crate) fn new(loop_name: Option<Cow<'static, str>>, tasks: Vec<TaskInfo>) -> Dump {
+        Dump { loop_name, tasks }
+    }
+
+    /// The task with this number. O(log n).
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&TaskInfo> {
+        let index = self.tasks.binary_search_by_key(&id, |task| task.id).ok()?;
+        Some(&self.tasks[index])
+    }
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tasks", self.tasks.len())?;
+        if let Some(name) = &self.loop_name {
+            write!(f, " on loop '{name}'")?;
+        }
+        for task in &self.tasks {
+            write!(f, "\n  {task}")?;
+        }
+        for finding in self.findings() {
+            write!(f, "\n  {finding}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every task of the loop that runs on this thread, and what each waits for. It is
+/// made when the tasks that are ready have made way; the asking task itself waits
+/// for it, and says so.
+///
+/// # Cancel safety
+/// Safe: the dump is then made for nothing.
+///
+/// # Panics
+/// Outside of a loop, with advice.
+pub fn dump() -> impl Future<Output = Dump> {
+    let (sender, receiver) = oneshot::channel();
+    context::with_named("`inspect::dump`", |core| {
+        let asker = Box::new(move |dump| drop(sender.send(dump)));
+        core.ask_for_dump(asker);
+    });
+    async move {
+        let mut receiver = receiver;
+        poll_fn(|cx| {
+            if round::is_asking() {
+                note(|| WaitsFor::other("this dump"));
+                return Poll::Pending;
+            }
+            Pin::new(&mut receiver).poll(cx)
+        })
+        .await
+        .expect("a loop answers all who ask")
+    }
+}
+
+/// Why a task of the loop that runs on this thread doesn't go on: what it waits
+/// for, whom that leads to, and what is wrong there. `None` if it has ended.
+///
+/// # Panics
+/// Outside of a loop, with advice.
+pub async fn why(task: TaskId) -> Option<Why> {
+    dump().await.why(task)
+}
+
+/// `future`, which is told in dumps to wait for `what` as long as it does.
+pub async fn told<F: Future>(future: F, what: impl Fn() -> WaitsFor) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        if polled.is_pending() {
+            note(&what);
+        }
+        polled
+    })
+    .await
+}
+
+/// Tells, if a dump is being made, what the future that is being polled waits for.
+/// For futures of other crates that end in none of ours: to be called where they
+/// are about to give `Pending`. Otherwise it costs a load and a branch.
+///
+/// ```
+/// use std::task::Poll;
+/// use threeply_runtime::inspect::{self, WaitsFor};
+///
+/// let never = std::future::poll_fn(|_| {
+///     inspect::note(|| WaitsFor::other("the end of time"));
+///     Poll::<()>::Pending
+/// });
+/// let dump = threeply_runtime::block_on(async {
+///     let _task = threeply_runtime::spawn(never);
+///     inspect::dump().await
+/// });
+/// assert!(dump.to_string().contains("waits for the end of time"));
+/// ```
+#[inline]
+pub fn note(what: impl FnOnce() -> WaitsFor) {
+    round::note(|| Some(Told::Plain(what())));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,518 @@
+//! What waits for what, and what is wrong with that.
+
+use std::cell::RefCell;
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::*;
+use crate::future::join_all;
+use crate::sync::{local, shared};
+use crate::task::{self, TaskState};
+use crate::time::{sleep, timeout};
+use crate::{EventLoop, JoinHandle, block_on, spawn, yield_now};
+
+/// Lets all others come to where they wait.
+async fn settle() {
+    for _ in 0..5 {
+        yield_now().await;
+    }
+}
+
+fn named<F: Future + 'static>(name: &'static str, future: F) -> JoinHandle<F::Output> {
+    task::Builder::new().name(name).spawn(future)
+}
+
+/// The texts of what a lone task waits for in `future`.
+fn waits(future: impl Future + 'static) -> Vec<String> {
+    block_on(async {
+        let task = spawn(async move {
+            future.await;
+        });
+        loop {
+            settle().await;
+            let dump = dump().await;
+            let info = dump.task(task.id()).expect("it waits");
+            // A waker of a former loop with the same number may wake in vain.
+            if info.state == TaskState::Parked {
+                return info.waits_for.iter().map(ToString::to_string).collect();
+            }
+        }
+    })
+}
+
+#[track_caller]
+fn assert_waits(future: impl Future + 'static, expected: &[&str]) {
+    let waits = waits(future);
+    assert_eq!(waits.len(), expected.len(), "{waits:?}");
+    for expected in expected {
+        assert!(
+            waits.iter().any(|wait| wait.contains(expected)),
+            "{expected:?} is not in {waits:?}"
+        );
+    }
+}
+
+#[test]
+fn every_primitive_says_that_one_waits_for_it() {
+    assert_waits(pending::<()>(), &[]);
+    assert_waits(
+        async { local::Notify::new().notified().await },
+        &["a notification"],
+    );
+    assert_waits(
+        async { shared::Notify::new().notified().await },
+        &["a notification"],
+    );
+    assert_waits(async { local::Event::new().wait().await }, &["an event"]);
+    assert_waits(
+        async {
+            local::Barrier::new(3).wait().await;
+        },
+        &["1 of 3 are there"],
+    );
+    assert_waits(
+        async {
+            let mutex = local::Mutex::new(());
+            let _guard = local::Condvar::new().wait(mutex.lock().await).await;
+        },
+        &["a condition variable"],
+    );
+    assert_waits(
+        async {
+            let _ = local::Semaphore::new(2).acquire_many(3).await;
+        },
+        &["a permit of a semaphore"],
+    );
+    assert_waits(
+        async {
+            let limiter = local::Limiter::new(0);
+            let _token = limiter.acquire().await;
+        },
+        &["a token of a limiter"],
+    );
+    assert_waits(
+        async {
+            let cell = shared::OnceCell::new();
+            cell.get_or_init(pending::<()>).await;
+        },
+        &[],
+    );
+    assert_waits(
+        async {
+            let lock = shared::RwLock::new(());
+            let _reader = lock.read().await;
+            let _writer = lock.write().await;
+        },
+        &["a read-write lock"],
+    );
+}
+
+#[test]
+fn every_channel_says_that_one_waits_for_it_and_on_which_side() {
+    assert_waits(
+        async {
+            let (_sender, receiver) = local::oneshot::channel::<()>();
+            let _ = receiver.await;
+        },
+        &["the value of a oneshot channel"],
+    );
+    assert_waits(
+        async {
+            let (mut sender, _receiver) = shared::oneshot::channel::<()>();
+            sender.closed().await;
+        },
+        &["the receiver of a oneshot channel"],
+    );
+    assert_waits(
+        async {
+            let (_one, mut receiver) = shared::mpsc::channel::<()>(1);
+            let _two = _one.clone();
+            receiver.recv().await;
+        },
+        &["a message of an mpsc channel"],
+    );
+    assert_waits(
+        async {
+            let (sender, _receiver) = local::mpsc::channel(1);
+            let _ = sender.send(1).await;
+            let _ = sender.send(2).await;
+        },
+        &["room in an mpsc channel"],
+    );
+    assert_waits(
+        async {
+            let (_sender, mut receiver) = local::broadcast::channel::<()>(1);
+            let _ = receiver.recv().await;
+        },
+        &["a message of a broadcast channel"],
+    );
+    assert_waits(
+        async {
+            let (_sender, mut receiver) = local::watch::channel(());
+            let _ = receiver.changed().await;
+        },
+        &["a change of a watch channel"],
+    );
+    assert_waits(
+        async {
+            let queue = local::Queue::<()>::new(1);
+            let _ = queue.get().await;
+        },
+        &["an item of a queue"],
+    );
+    assert_waits(
+        async {
+            let queue = local::Queue::new(1);
+            let _ = queue.put(1).await;
+            queue.join().await;
+        },
+        &["1 items aren't done"],
+    );
+}
+
+#[test]
+fn a_wait_is_seen_through_combinators_and_child_wakers() {
+    assert_waits(
+        timeout(Duration::from_secs(60), async {
+            local::Event::new().wait().await;
+        }),
+        &["an event", "a timer due in"],
+    );
+    let many = || (0..100).map(|_| async { sleep(Duration::from_secs(60)).await });
+    let waits = waits(join_all(many()));
+    assert!(
+        !waits.is_empty() && waits.iter().all(|wait| wait.contains("a timer")),
+        "{waits:?}"
+    );
+    assert_waits(
+        async {
+            let event = local::Event::new();
+            join_all((0..100).map(|_| event.wait())).await;
+        },
+        &["an event"],
+    );
+    // Somebody else's combinator, which hands the waker on.
+    assert_waits(
+        async {
+            let event = local::Event::new();
+            let mut wait = pin!(event.wait());
+            poll_fn(|cx| wait.as_mut().poll(cx)).await;
+        },
+        &["an event"],
+    );
+}
+
+#[test]
+fn children_that_were_asked_go_on_as_if_nothing_had_been() {
+    block_on(async {
+        let event = Rc::new(local::Event::new());
+        let waiter = event.clone();
+        let all = spawn(async move { join_all((0..100).map(|_| waiter.wait())).await.len() });
+        settle().await;
+        let _ = dump().await;
+        event.set();
+        assert_eq!(all.await.unwrap(), 100);
+    });
+}
+
+#[test]
+fn threads_processes_and_groups_are_named() {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    assert_waits(
+        crate::unblock(move || wait.recv()),
+        &["a call on a blocking thread"],
+    );
+    drop(release);
+    assert_waits(
+        async {
+            let token = crate::cancel::CancellationToken::new();
+            token.cancelled().await;
+        },
+        &["a token to be cancelled"],
+    );
+    assert_waits(
+        crate::group::task_group(async |group| {
+            group.spawn(pending::<Result<(), ()>>());
+            Ok(())
+        }),
+        &["task "],
+    );
+    let mut child = block_on(async {
+        crate::process::Command::new("sleep")
+            .arg("60")
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap()
+    });
+    let pid = child.id().unwrap();
+    assert_waits(
+        async move {
+            let _ = child.wait().await;
+        },
+        &[&format!("the end of process {pid}"), "reading descriptor"],
+    );
+}
+
+#[test]
+fn a_deadlock_of_two_tasks_on_two_mutexes_is_found() {
+    block_on(async {
+        let (left, right) = (
+            Rc::new(local::Mutex::new(())),
+            Rc::new(local::Mutex::new(())),
+        );
+        let philosopher = |first: Rc<local::Mutex<()>>, second: Rc<local::Mutex<()>>| async move {
+            let _first = first.lock().await;
+            yield_now().await;
+            let _second = second.lock().await;
+        };
+        let one = named("one", philosopher(left.clone(), right.clone()));
+        let two = named("two", philosopher(right, left));
+        let watcher = named("watcher", {
+            let one = one.abort_handle();
+            async move {
+                while !one.is_finished() {
+                    sleep(Duration::from_secs(9)).await
+                }
+            }
+        });
+        settle().await;
+        let why = why(one.id()).await.unwrap();
+        assert_eq!(why.findings, [Finding::Deadlock(vec![one.id(), two.id()])]);
+        let text = why.to_string();
+        assert!(
+            text.contains("'one'") && text.contains("\n  task") && text.contains("'two'"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("held by task {}", two.id())),
+            "{text}"
+        );
+        let dump = dump().await;
+        assert_eq!(dump.findings(), why.findings);
+        assert!(dump.why(watcher.id()).unwrap().findings.is_empty());
+    });
+}
+
+#[test]
+fn a_deadlock_of_locks_that_cross_threads_is_found_too() {
+    block_on(async {
+        let mutex = Rc::new(shared::Mutex::new(()));
+        let inner = mutex.clone();
+        let (send, receive) = local::oneshot::channel::<JoinHandle<()>>();
+        let holder = spawn(async move {
+            let _guard = inner.lock().await;
+            let _ = receive.await.unwrap().await;
+        });
+        settle().await;
+        let waiter = spawn(async move { drop(mutex.lock().await) });
+        let id = waiter.id();
+        assert!(send.send(waiter).is_ok());
+        settle().await;
+        let found = dump().await.findings();
+        assert_eq!(found, [Finding::Deadlock(vec![holder.id(), id])]);
+    });
+}
+
+#[test]
+fn a_cycle_that_a_timeout_will_break_is_no_deadlock() {
+    block_on(async {
+        let mutex = Rc::new(local::Mutex::new(()));
+        let inner = mutex.clone();
+        let waiter = spawn(async move {
+            let _guard = inner.lock().await;
+            let _ = timeout(Duration::from_secs(60), inner.lock()).await;
+        });
+        settle().await;
+        let found = dump().await.findings();
+        assert!(
+            found.contains(&Finding::Cycle(vec![waiter.id()])),
+            "{found:?}"
+        );
+        assert!(
+            !found
+                .iter()
+                .any(|found| matches!(found, Finding::Deadlock(_)))
+        );
+    });
+}
+
+#[test]
+fn a_lock_that_a_future_holds_which_nobody_polls_is_named() {
+    block_on(async {
+        let mutex = Rc::new(local::Mutex::new(()));
+        let held = mutex.clone().lock_owned().await;
+        let inner = mutex.clone();
+        let victim = named("victim", async move {
+            let mut first = pin!(inner.lock());
+            // A `select` that keeps the loser.
+            poll_fn(|cx| {
+                assert!(first.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            // The lock is handed to `first`, which waits in front.
+            let _second = inner.lock().await;
+        });
+        settle().await;
+        drop(held);
+        settle().await;
+        let why = why(victim.id()).await.unwrap();
+        let WaitsFor::Sync(wait) = &why.task.waits_for[0] else {
+            panic!("{why}");
+        };
+        assert!(wait.handed, "{why}");
+        let found = Finding::NotPolled {
+            task: victim.id(),
+            address: wait.address,
+        };
+        assert!(why.findings.contains(&found), "{why}");
+        assert!(
+            why.findings.contains(&Finding::Deadlock(vec![victim.id()])),
+            "{why}"
+        );
+    });
+}
+
+#[test]
+fn a_lock_handed_to_a_future_that_another_task_forgot_is_named() {
+    block_on(async {
+        let mutex = Rc::new(local::Mutex::new(()));
+        let held = mutex.clone().lock_owned().await;
+        let inner = mutex.clone();
+        let forgetful = spawn(async move {
+            let mut lock = pin!(inner.lock());
+            poll_fn(|cx| {
+                assert!(lock.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            sleep(Duration::from_secs(60)).await;
+        });
+        settle().await;
+        let waiter = spawn(async move { drop(mutex.lock().await) });
+        settle().await;
+        drop(held);
+        settle().await;
+        let why = why(waiter.id()).await.unwrap();
+        let found = |finding: &Finding| matches!(finding, Finding::NotPolled { task, .. } if *task == forgetful.id());
+        assert!(why.findings.iter().any(found), "{why}");
+    });
+}
+
+#[test]
+fn a_task_that_joins_itself_is_found() {
+    block_on(async {
+        let own: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
+        let inner = own.clone();
+        let task = spawn(async move {
+            let handle = inner.borrow_mut().take().unwrap();
+            let _ = handle.await;
+        });
+        let id = task.id();
+        *own.borrow_mut() = Some(task);
+        settle().await;
+        let why = why(id).await.unwrap();
+        assert_eq!(why.findings, [Finding::Deadlock(vec![id])]);
+        assert!(why.to_string().contains("waits for itself"), "{why}");
+    });
+}
+
+#[test]
+fn a_receiver_whose_task_has_the_only_sender_is_named() {
+    block_on(async {
+        let task = spawn(async {
+            let (_sender, mut receiver) = local::mpsc::channel::<()>(1);
+            receiver.recv().await
+        });
+        let (sender, mut receiver) = local::mpsc::channel::<()>(1);
+        let innocent = spawn(async move { receiver.recv().await });
+        settle().await;
+        let dump = dump().await;
+        let found = dump.why(task.id()).unwrap().findings;
+        assert!(
+            matches!(found[..], [Finding::OwnSender { task: found, .. }] if found == task.id()),
+            "{found:?}"
+        );
+        assert!(dump.why(innocent.id()).unwrap().findings.is_empty());
+        drop(sender);
+    });
+}
+
+#[test]
+fn a_dump_knows_names_places_and_states_and_the_main_future() {
+    let event_loop = EventLoop::builder().name("the loop").build().unwrap();
+    event_loop.block_on(async {
+        let _parked = named("sleeper", sleep(Duration::from_secs(60)));
+        settle().await;
+        let dump = join_all([dump()]).await.remove(0);
+        assert_eq!(dump.loop_name.as_deref(), Some("the loop"));
+        assert_eq!(dump.tasks.len(), 2);
+        let [main, sleeper] = &dump.tasks[..] else {
+            unreachable!()
+        };
+        assert_eq!(main.name.as_deref(), Some("the loop"));
+        assert_eq!(main.waits_for, [WaitsFor::other("this dump")]);
+        assert_eq!(sleeper.state, TaskState::Parked);
+        assert!(sleeper.id > main.id && sleeper.site.file() == file!());
+    });
+}
+
+#[test]
+fn a_loop_that_stands_still_can_be_dumped_and_goes_on() {
+    let event_loop = EventLoop::new().unwrap();
+    let event = Rc::new(local::Event::new());
+    let waiter = event.clone();
+    let task = event_loop.spawn(async move { waiter.wait().await });
+    event_loop.block_on(settle());
+    for _ in 0..2 {
+        let dump = event_loop.dump();
+        let waits = &dump.task(task.id()).unwrap().waits_for;
+        assert!(waits[0].to_string().contains("an event"), "{dump}");
+        event_loop.block_on(settle());
+    }
+    event.set();
+    event_loop.block_on(task).unwrap();
+}
+
+#[test]
+fn the_report_of_a_shutdown_says_what_the_rest_waited_for() {
+    let event_loop = EventLoop::new().unwrap();
+    let stuck = event_loop.spawn(async {
+        let mutex = local::Mutex::new(());
+        let _one = mutex.lock().await;
+        let _two = mutex.lock().await;
+    });
+    let report = event_loop.shutdown(Duration::ZERO);
+    assert_eq!(report.cancelled.len(), 1);
+    assert!(
+        report
+            .findings
+            .contains(&Finding::Deadlock(vec![stuck.id()])),
+        "{report}"
+    );
+    let text = report.to_string();
+    assert!(
+        text.contains("waits for a mutex") && text.contains("deadlock"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_long_chain_of_joins_needs_no_stack() {
+    let count = 20_000;
+    block_on(async {
+        let mut last = spawn(pending::<()>());
+        for _ in 0..count {
+            let next = last;
+            last = spawn(async move { drop(next.await) });
+        }
+        settle().await;
+        let dump = dump().await;
+        assert!(dump.findings().is_empty());
+        let why = dump.why(last.id()).unwrap();
+        assert_eq!(why.steps.len(), crate::limits::WHY_STEPS);
+    });
+}
