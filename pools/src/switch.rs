@@ -46,13 +46,15 @@ mod real {
 
 #[cfg(loom)]
 mod model {
-    pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-    pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+    pub use loom::sync::Arc;
+    // Loom's, with a record of what was done to them.
+    pub use threeply_runtime::switch::recorded::{Condvar, Mutex, MutexGuard, atomic};
+
+    pub use atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
     // The work-stealing deque, as loom can check it.
     pub use crate::thread::deque_model::{Injector, Owner, Steal, Thief};
     pub use loom::cell::UnsafeCell;
-    pub use loom::sync::atomic;
 
     use super::Weakening;
     use std::cell::Cell;

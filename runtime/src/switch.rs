@@ -6,9 +6,12 @@
 //! builds [`weakened`] is the constant `false` and what it guards costs nothing.
 
 #[cfg(loom)]
-pub use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
+pub mod recorded;
+
 #[cfg(loom)]
 pub use loom::thread;
+#[cfg(loom)]
+pub use recorded::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(loom))]
 pub use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(loom))]
@@ -105,7 +108,7 @@ mod model {
     /// An eventfd, as far as the protocols need one: it remembers that it was rung.
     /// Copies stand for the same one.
     #[derive(Clone)]
-    pub struct Doorbell(std::sync::Arc<loom::sync::atomic::AtomicBool>);
+    pub struct Doorbell(std::sync::Arc<super::atomic::AtomicBool>);
 
     impl Doorbell {
         /// A bell that wasn't rung.
@@ -113,7 +116,7 @@ mod model {
         /// # Errors
         /// None; the real one can run out of descriptors.
         pub fn new() -> std::io::Result<Doorbell> {
-            let rung = loom::sync::atomic::AtomicBool::new(false);
+            let rung = super::atomic::AtomicBool::new(false);
             Ok(Doorbell(std::sync::Arc::new(rung)))
         }
 
@@ -122,13 +125,13 @@ mod model {
         /// # Errors
         /// None.
         pub fn notify(&self) -> std::io::Result<()> {
-            self.0.store(true, loom::sync::atomic::Ordering::Release);
+            self.0.store(true, super::atomic::Ordering::Release);
             Ok(())
         }
 
         /// Whether it was rung, so that a loop asleep would wake up.
         pub fn is_rung(&self) -> bool {
-            self.0.load(loom::sync::atomic::Ordering::Acquire)
+            self.0.load(super::atomic::Ordering::Acquire)
         }
     }
 

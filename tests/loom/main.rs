@@ -12,6 +12,7 @@
 
 mod delivery;
 mod explore;
+mod lanes;
 mod process;
 mod ready;
 mod remote;

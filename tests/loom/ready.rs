@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use threeply_runtime::future::ready::ReadySet;
+use threeply_runtime::switch::atomic::{AtomicUsize, Ordering::Relaxed};
 use threeply_runtime::switch::{Weakening, weaken};
 
 use crate::explore::explore;

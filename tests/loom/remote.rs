@@ -11,9 +11,9 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 use threeply_runtime::remote::Remote;
+use threeply_runtime::switch::atomic::{AtomicUsize, Ordering::Relaxed};
 use threeply_runtime::switch::{Doorbell, Weakening, weaken};
 use threeply_runtime::task::slab::MAILBOX;
 

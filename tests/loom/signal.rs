@@ -1,7 +1,7 @@
 //! A signal handler against the loop that waits for it: `runtime/src/signal/post.rs`.
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU64, Ordering::AcqRel};
+use threeply_runtime::switch::atomic::{AtomicU64, Ordering::AcqRel};
 
 use threeply_runtime::signal::post::Post;
 use threeply_runtime::switch::{Weakening, weaken};
@@ -28,7 +28,7 @@ fn deliver_against_take_model() {
         })
         .collect();
     let mut taken = 0;
-    let mut take_all = |seen: &mut u64| {
+    let take_all = |seen: &mut u64| {
         while let Some(number) = post.take(WANTED) {
             *seen |= 1 << number;
         }

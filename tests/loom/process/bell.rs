@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threeply_pools::process::bell::{Asleep, Wake};
 use threeply_pools::switch::{Weakening, weaken};
+use threeply_runtime::switch::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::explore::explore;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threeply_pools::process::JobError;
 use threeply_pools::process::cell::Cell;
 use threeply_pools::switch::{Weakening, weaken};
+use threeply_runtime::switch::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::explore::explore;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{
+use threeply_pools::process::claim::Claim;
+use threeply_pools::switch::{Weakening, weaken};
+use threeply_runtime::switch::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use threeply_pools::process::claim::Claim;
-use threeply_pools::switch::{Weakening, weaken};
 
 use crate::explore::explore;
 

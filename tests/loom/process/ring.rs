@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use threeply_pools::process::ring::{Bytes, Counters, Reader, Writer};
 use threeply_pools::switch::{Weakening, weaken};
+use threeply_runtime::switch::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::explore::explore;
 

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use loom::sync::atomic::{AtomicU64, Ordering};
 use threeply_pools::process::bell::Wake;
 use threeply_pools::process::role::Role;
 use threeply_pools::switch::{Weakening, weaken};
+use threeply_runtime::switch::atomic::{AtomicU64, Ordering};
 
 use crate::explore::explore;
 

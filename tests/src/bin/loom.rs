@@ -8,7 +8,9 @@
 //! table: a model that didn't run, or one that isn't listed, is a failure.
 //!
 //! Usage: `cargo loom [FILTER…]` runs the models whose name contains one of the
-//! filters; `cargo loom --list` prints the table.
+//! filters; `cargo loom --list` prints the table, by protocol and file; `cargo loom
+//! --show FILTER…` also prints the interleaving by which each twin fails, as lanes: a
+//! column for each thread. (Of a model that fails it is printed in any case.)
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,22 +22,17 @@ use threeply_tests::models::{MODELS, Model};
 
 fn main() -> ExitCode {
     let mut filters = Vec::new();
+    let (mut only_list, mut show) = (false, false);
     for argument in env::args().skip(1) {
         match argument.as_str() {
-            "--list" => {
-                for model in MODELS {
-                    println!("{}\n    {} ({})", model.name, model.proves, model.file);
-                }
-                return ExitCode::SUCCESS;
-            }
+            "--list" => only_list = true,
+            "--show" => show = true,
             "-h" | "--help" => {
-                println!("usage: cargo loom [--list] [FILTER…]");
+                println!("{USAGE}");
                 return ExitCode::SUCCESS;
             }
             option if option.starts_with('-') => {
-                eprintln!(
-                    "cargo loom: unknown option {option}; usage: cargo loom [--list] [FILTER…]"
-                );
+                eprintln!("cargo loom: unknown option {option}; {USAGE}");
                 return ExitCode::from(2);
             }
             filter => filters.push(filter.to_owned()),
@@ -49,13 +46,46 @@ fn main() -> ExitCode {
         eprintln!("cargo loom: no model of tests/src/models.rs matches; see `cargo loom --list`");
         return ExitCode::from(2);
     }
+    if only_list {
+        list(&expected);
+        return ExitCode::SUCCESS;
+    }
     match run(&filters) {
-        Ok(report) => judge(&expected, &report),
+        Ok(report) => judge(&expected, &report, show),
         Err(error) => {
             eprintln!("cargo loom: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+const USAGE: &str = "usage: cargo loom [--list] [--show] [FILTER…]";
+
+/// The table, each protocol's models below the file that holds it.
+fn list(models: &[&Model]) {
+    let mut by_file: BTreeMap<&str, Vec<&Model>> = BTreeMap::new();
+    for model in models {
+        by_file.entry(model.file).or_default().push(model);
+    }
+    for (file, models) in by_file {
+        println!("{file}");
+        for model in models {
+            println!(
+                "    {:6}{}\n          {}",
+                kind(model),
+                model.name,
+                model.proves
+            );
+        }
+    }
+}
+
+fn kind(model: &Model) -> &'static str {
+    if is_twin(model) { "twin" } else { "model" }
+}
+
+fn is_twin(model: &Model) -> bool {
+    model.name.ends_with("_broken")
 }
 
 /// What one run of the test binary said.
@@ -65,6 +95,10 @@ struct Report {
     outcomes: BTreeMap<String, bool>,
     /// The `interleavings: N` line of those that printed one.
     interleavings: BTreeMap<String, u64>,
+    /// The lanes of those that failed, as twins should.
+    lanes: BTreeMap<String, Vec<String>>,
+    /// What they failed with.
+    panics: BTreeMap<String, String>,
     /// Whether cargo itself ended with success.
     success: bool,
 }
@@ -99,6 +133,7 @@ fn run(filters: &[String]) -> Result<Report, String> {
     let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
     let mut report = Report::default();
     let mut section = None;
+    let mut panicked = false;
     let mut quiet = false;
     for line in lines {
         let line = line.map_err(|error| format!("cannot read cargo's output: {error}"))?;
@@ -108,7 +143,13 @@ fn run(filters: &[String]) -> Result<Report, String> {
             section = Some(name);
         } else if let (Some(name), Some(count)) = (&section, parse_interleavings(&line)) {
             report.interleavings.insert(name.clone(), count);
+        } else if let (Some(name), Some(lane)) = (&section, line.strip_prefix("lanes: ")) {
+            let lanes = report.lanes.entry(name.clone()).or_default();
+            lanes.push(lane.to_owned());
+        } else if let (Some(name), true) = (&section, panicked) {
+            report.panics.insert(name.clone(), line.clone());
         }
+        panicked = line.contains("panicked at ");
         // A twin that is caught has panicked, as it should: its output would bury
         // what matters, so only that of failures is shown.
         quiet = match line.as_str() {
@@ -177,7 +218,7 @@ fn parse_interleavings(line: &str) -> Option<u64> {
 }
 
 /// Prints the table and says whether all that is listed ran and passed.
-fn judge(expected: &[&Model], report: &Report) -> ExitCode {
+fn judge(expected: &[&Model], report: &Report, show: bool) -> ExitCode {
     let mut missing = 0;
     let mut failed = 0;
     let (mut models, mut twins, mut total) = (0, 0, 0);
@@ -188,10 +229,14 @@ fn judge(expected: &[&Model], report: &Report) -> ExitCode {
         .unwrap_or(0);
     println!();
     for model in expected {
-        let twin = model.name.ends_with("_broken");
+        let twin = is_twin(model);
         let count = report.interleavings.get(model.name).copied();
         total += count.unwrap_or(0);
         let verdict = match report.outcomes.get(model.name) {
+            Some(true) if twin && !report.lanes.contains_key(model.name) => {
+                failed += 1;
+                "NOT SHOWN"
+            }
             Some(true) if twin => {
                 twins += 1;
                 "caught"
@@ -209,13 +254,20 @@ fn judge(expected: &[&Model], report: &Report) -> ExitCode {
                 "DID NOT RUN"
             }
         };
-        let kind = if twin { "twin " } else { "model" };
+        let kind = kind(model);
         let count = count.map_or("-".to_owned(), |count| count.to_string());
         println!(
-            "{kind} {:width$}  {verdict:11} {count:>9} interleavings  {}",
+            "{kind:5} {:width$}  {verdict:11} {count:>9} interleavings  {}",
             model.name, model.file
         );
         println!("      {}", model.proves);
+        if show && let Some(lanes) = report.lanes.get(model.name) {
+            for lane in lanes {
+                println!("        {lane}");
+            }
+            let why = report.panics.get(model.name).map_or("", String::as_str);
+            println!("        ✗ {why}");
+        }
     }
     let unlisted: Vec<&String> = report
         .outcomes
