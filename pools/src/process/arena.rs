@@ -82,12 +82,6 @@ impl Arena {
         &self.mapping
     }
 
-    /// The largest extent that there could be.
-    pub fn largest(&self) -> usize {
-        let half = self.mapping.len() / 2;
-        if half == 0 { 0 } else { 1 << half.ilog2() }
-    }
-
     /// Takes an extent of at least `len` bytes; `None` if there is no room.
     /// Locks; constant time.
     pub fn take(&self, len: usize) -> Option<Extent> {

@@ -9,12 +9,15 @@ use crate::process::error::Error;
 use crate::process::fork_server::ForkServer;
 use crate::process::limits;
 use crate::process::oom::OomCounter;
+use crate::process::output::Output;
+use crate::process::output::reader::Outputs;
 use crate::process::page::SharedFile;
 use crate::process::pool::ProcessPool;
 use crate::process::shared::Shared;
 use crate::process::start::{self, StartMethod};
 use crate::process::state::State;
 use crate::process::supervisor;
+use crate::process::terms::{Retry, Terms};
 use crate::process::trampoline::Call;
 use crate::process::worker::hook;
 use serde::Serialize;
@@ -38,7 +41,11 @@ pub struct Options {
     pub(crate) queue_jobs: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) jobs_per_worker: u64,
-    pub(crate) job_limit: Option<Duration>,
+    pub(crate) recycle_above: Option<u64>,
+    pub(crate) idle_exit: Option<Duration>,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    pub(crate) terms: Terms,
     pub(crate) initializer: Option<Initializer>,
 }
 
@@ -72,7 +79,11 @@ impl Default for Builder {
                 queue_jobs: limits::QUEUE_JOBS,
                 queue_bytes: limits::QUEUE_BYTES,
                 jobs_per_worker: u64::MAX,
-                job_limit: None,
+                recycle_above: None,
+                idle_exit: None,
+                stdout: Output::inherit(),
+                stderr: Output::relay(),
+                terms: Terms::default(),
                 initializer: None,
             },
             initializer_error: None,
@@ -162,7 +173,66 @@ impl Builder {
     /// The time that each job may run; one that runs longer is killed with its
     /// worker, and fails with [`JobError::TimedOut`](crate::process::JobError). No limit by default.
     pub fn job_limit(mut self, limit: Duration) -> Builder {
-        self.options.job_limit = Some(limit);
+        self.options.terms.limit = Some(limit);
+        self
+    }
+
+    /// The processor time that each job may use; one that uses more is killed with
+    /// its worker, and fails with [`JobError::CpuExceeded`](crate::process::JobError).
+    /// It is measured over all threads of the worker, without the processes that it
+    /// starts, and may be exceeded by some milliseconds. No limit by default.
+    pub fn cpu_limit(mut self, limit: Duration) -> Builder {
+        self.options.terms.cpu_limit = Some(limit);
+        self
+    }
+
+    /// Runs jobs again whose worker died. Never by default; see [`Retry`].
+    pub fn retry(mut self, retry: Retry) -> Builder {
+        self.options.terms.retry = retry;
+        self
+    }
+
+    /// Replaces a worker that has more private memory than so many bytes after a job
+    /// (jobs that leak). Never by default.
+    pub fn recycle_above(mut self, bytes: u64) -> Builder {
+        self.options.recycle_above = Some(bytes.max(1));
+        self
+    }
+
+    /// Ends workers that have had nothing to do for so long. They come back when
+    /// there are jobs for them, which then wait for their start (some milliseconds).
+    /// By default workers stay.
+    pub fn idle_exit(mut self, patience: Duration) -> Builder {
+        self.options.idle_exit = Some(patience);
+        self
+    }
+
+    /// Where the stdout of workers goes; by default to this process's own.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use threeply_pools::process::{Output, ProcessPool};
+    ///
+    /// let lines = Arc::new(Mutex::new(Vec::new()));
+    /// let seen = Arc::clone(&lines);
+    /// let pool = ProcessPool::builder()
+    ///     .workers(1)
+    ///     .stdout(Output::lines(move |line| seen.lock().unwrap().push(line.text.to_owned())))
+    ///     .build()?;
+    /// pool.call(|name: String| print!("hello, {name}"), "world".to_owned())??;
+    /// pool.shutdown(std::time::Duration::MAX);
+    /// assert_eq!(*lines.lock().unwrap(), ["hello, world"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stdout(mut self, output: Output) -> Builder {
+        self.options.stdout = output;
+        self
+    }
+
+    /// Where the stderr of workers goes; by default to this process's own, by way of
+    /// the pool, so that errors can tell a worker's last words ([`Output::relay`]).
+    pub fn stderr(mut self, output: Output) -> Builder {
+        self.options.stderr = output;
         self
     }
 
@@ -245,25 +315,33 @@ impl Builder {
         let mapping = arguments_file
             .map(true)
             .map_err(need("no address space for arguments"))?;
+        let supervisor_bell = Arc::new(EventFd::new().map_err(need("no eventfd"))?);
+        let outputs = if options.stdout.is_read() || options.stderr.is_read() {
+            Outputs::start().map_err(need("no thread to read what workers write"))?
+        } else {
+            Outputs::none()
+        };
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(
-                options.workers,
-                options.spinning,
-                options.jobs_per_worker,
-            )),
+            state: Mutex::new(State::new(&options, Arc::clone(&supervisor_bell))),
+            outputs,
+            terms: options.terms.clone().shared(),
             changed: Condvar::new(),
             arguments: Arc::new(Arena::new(mapping, 0)),
             arguments_file,
-            supervisor_bell: EventFd::new().map_err(need("no eventfd"))?,
+            supervisor_bell,
             oom: OomCounter::new(),
             options,
         });
         for slot in 0..shared.options.workers {
+            if shared.options.idle_exit.is_some() && slot > 0 {
+                break; // The others come when there is work for them.
+            }
             let started = start::start(
                 slot,
                 &shared.options,
                 &shared.arguments_file,
                 &shared.supervisor_bell,
+                &shared.outputs,
             );
             match started {
                 Ok((link, writer)) => shared.admit(&mut shared.lock(), Arc::new(link), writer),

@@ -191,13 +191,9 @@ impl<'a> Sink<'a> {
     fn grow(&mut self, more: usize) -> Result<(), CodecError> {
         let len = self.len();
         let need = len.saturating_add(more);
-        let limit = self.max.min(self.arena.largest());
-        let too_large = CodecError::TooLarge {
-            len: need,
-            max: limit,
-        };
+        let too_large = |max| CodecError::TooLarge { len: need, max };
         if need > self.max {
-            return Err(too_large);
+            return Err(too_large(self.max));
         }
         let wanted = need.max(2 * len);
         let (room, start, capacity) = if wanted <= INLINE_MAX {
@@ -206,7 +202,10 @@ impl<'a> Sink<'a> {
             let capacity = bytes.capacity().min(INLINE_MAX);
             (Room::Heap(bytes), start, capacity)
         } else {
-            let extent = self.arena.take(wanted).ok_or(too_large)?;
+            let extent = self.arena.take(wanted);
+            // What is there already is as much as there is room for.
+            let room = || self.end.as_ptr() as usize - self.start.as_ptr() as usize;
+            let extent = extent.ok_or_else(|| too_large(room()))?;
             let (start, capacity) = (self.arena.address(&extent), extent.capacity);
             (Room::Arena(extent), start, capacity)
         };

@@ -1,7 +1,8 @@
 //! What happens when a worker ends: accounts are settled, and it is replaced.
 //!
 //! 1. Its process is reaped, what it left in its process group is killed
-//!    ([`Link::look_at_process`](super::link::Link::look_at_process)).
+//!    ([`Link::look_at_process`](super::link::Link::look_at_process)), and unless it
+//!    was told to go, so is everything else that descends from it ([`super::kin`]).
 //! 2. Every reply that it had published is delivered.
 //! 3. The one element that it had claimed and not answered, if any, fails with
 //!    the cause of death. Nothing else does.
@@ -13,12 +14,14 @@
 //!
 //! Read before this: [`super::claim`] and [`super::pump`].
 
-use crate::process::error::{Cause, Death, JobError, StartFailure};
+use crate::process::error::{Cause, Death, JobError, LastOutput, StartFailure};
+use crate::process::job::Job;
+use crate::process::kin;
 use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
 use crate::process::shared::Shared;
 use crate::process::start;
-use crate::process::state::{Delivery, Phase, Stage, State, Verdict, Worker};
+use crate::process::state::{Delivery, Phase, Reason, Stage, State, Verdict, Worker};
 use crate::process::worker::last_words::LastWords;
 use crate::process::worker::serve::exit;
 use std::os::unix::process::ExitStatusExt;
@@ -59,7 +62,11 @@ impl Shared {
         if !link.sent_garbage() {
             self.pump(link, &mut reader);
         }
+        if !dismissed {
+            kin::end(link.nonce);
+        }
         let cause = self.cause(link);
+        let last_words = link.last_output();
         let mut state = self.lock();
         let closed = state.phase == Phase::Closed;
         let Some(mut worker) = state.remove(link) else {
@@ -71,19 +78,35 @@ impl Shared {
         if let Some(refusal) = link.refused() {
             worker.complaint = Some(refusal);
         }
-        let error = if closed {
-            JobError::ShutDown
-        } else {
-            error_for(&worker, cause)
+        let verdict = worker.verdict.take();
+        let ran_for = worker.front_since.elapsed();
+        let claimed = link.words().claim.first_unclaimed();
+        let error = |job: &Job| match verdict {
+            _ if closed => JobError::ShutDown,
+            Some(Verdict { seq, reason }) if seq + 1 == claimed => match reason {
+                Reason::Cancelled => JobError::Cancelled,
+                Reason::Limit(limit) => JobError::TimedOut { limit },
+                Reason::CpuLimit(limit) => JobError::CpuExceeded { limit },
+            },
+            _ => JobError::Died(Death {
+                pid: link.pid,
+                cause: cause.clone(),
+                ran_for,
+                job: job.label(),
+                attempts: job.attempt,
+                last_words: last_words.as_str().into(),
+            }),
         };
-        state.bury(&mut worker, error, &mut deliveries);
+        let died = !closed && verdict.is_none_or(|verdict| verdict.seq + 1 != claimed);
+        state.bury(&mut worker, error, died, &mut deliveries);
         let never_came_up = matches!(worker.stage, Stage::Starting { .. });
         if (never_came_up && !closed) || worker.complaint.is_some() {
             let reason = worker.complaint.take().unwrap_or_else(|| {
                 format!(
                     "a worker ended before it was ready ({}); if the start of this program exits by \
-                     itself or needs `main` to run first, see `process::worker_main`",
-                    describe(link)
+                     itself or needs `main` to run first, see `process::worker_main`{}",
+                    describe(link),
+                    LastOutput(&last_words)
                 )
             });
             self.note_start_failure(&mut state, &reason, &mut deliveries);
@@ -138,13 +161,8 @@ impl Shared {
     pub fn replace_missing(&self) {
         loop {
             let mut state = self.lock();
-            let wanted = match state.phase {
-                Phase::Open => true,
-                Phase::Draining => !state.queue.is_empty(),
-                Phase::Closed => false,
-            };
             let early = state.retry_at.is_some_and(|at| Instant::now() < at);
-            if !wanted || state.broken.is_some() || early {
+            if early {
                 return;
             }
             let Some(slot) = state.reserve_empty() else {
@@ -156,6 +174,7 @@ impl Shared {
                 &self.options,
                 &self.arguments_file,
                 &self.supervisor_bell,
+                &self.outputs,
             );
             let mut deliveries = Vec::new();
             let mut state = self.lock();
@@ -183,20 +202,6 @@ impl Shared {
         for link in links {
             link.ring_if_asleep();
         }
-    }
-}
-
-/// Why the element that the worker had claimed fails.
-fn error_for(worker: &Worker, cause: Cause) -> JobError {
-    match worker.verdict {
-        Some(Verdict { seq, limit }) if seq + 1 == worker.link.words().claim.first_unclaimed() => {
-            limit.map_or(JobError::Cancelled, |limit| JobError::TimedOut { limit })
-        }
-        _ => JobError::Died(Death {
-            pid: worker.link.pid,
-            cause,
-            ran_for: worker.front_since.elapsed(),
-        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong: with the pool ([`Error`]) and with one job ([`JobError`]).
 
+use crate::process::terms::JobLabel;
 use crate::process::worker::panics::PanicReport;
 use std::fmt;
 use std::io;
@@ -124,6 +125,7 @@ impl fmt::Display for StartFailure {
 
 /// How a worker died.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Death {
     /// The worker's process id.
     pub pid: u32,
@@ -131,6 +133,13 @@ pub struct Death {
     pub cause: Cause,
     /// For how long it had been running the job, as far as the parent could see.
     pub ran_for: Duration,
+    /// What the job is called.
+    pub job: JobLabel,
+    /// How often it was tried; 1 unless a [`Retry`](crate::process::Retry) says otherwise.
+    pub attempts: u32,
+    /// The end of what the worker wrote to its stderr, if that goes through the pool
+    /// (see [`Output`](crate::process::Output)); else empty.
+    pub last_words: Box<str>,
 }
 
 /// What ended a worker.
@@ -165,6 +174,9 @@ impl fmt::Display for Death {
             pid,
             cause,
             ran_for,
+            job,
+            attempts,
+            last_words,
         } = self;
         match cause {
             Cause::Exited(code) => write!(f, "the job ended its worker by exit({code})")?,
@@ -189,7 +201,23 @@ impl fmt::Display for Death {
                 "the worker sent garbage, so its memory must have been overwritten, and was killed",
             )?,
         }
-        write!(f, " after {ran_for:.1?} (pid {pid})")
+        write!(f, " after {ran_for:.1?} (job {job}, pid {pid}")?;
+        if *attempts > 1 {
+            write!(f, ", attempt {attempts}")?;
+        }
+        write!(f, "){}", LastOutput(last_words))
+    }
+}
+
+/// Puts a worker's last output behind a message, if there is any.
+pub(crate) struct LastOutput<'a>(pub &'a str);
+
+impl fmt::Display for LastOutput<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.trim() {
+            "" => Ok(()),
+            text => write!(f, "; its last words: {text}"),
+        }
     }
 }
 
@@ -211,6 +239,11 @@ pub enum JobError {
     Died(Death),
     /// The job ran for longer than its limit and was killed.
     TimedOut {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The job used more processor time than its limit and was killed.
+    CpuExceeded {
         /// The limit.
         limit: Duration,
     },
@@ -283,6 +316,10 @@ impl fmt::Display for JobError {
                     "the job ran for longer than its limit of {limit:?} and was killed"
                 )
             }
+            JobError::CpuExceeded { limit } => write!(
+                f,
+                "the job used more processor time than its limit of {limit:?} and was killed"
+            ),
             JobError::Cancelled => f.write_str("the job was cancelled"),
             JobError::Argument { reason } => {
                 write!(f, "the worker couldn't decode the argument: {reason}")

@@ -14,7 +14,7 @@ use crate::process::error::JobError;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::shared::Shared;
-use crate::process::state::{Placed, Verdict};
+use crate::process::state::{Placed, Reason, Verdict};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::Future;
@@ -88,14 +88,22 @@ impl<R> JobHandle<R> {
         let mut state = self.pool.lock();
         let Some((link, seq)) = state.find(Arc::as_ptr(&self.cell).cast()) else {
             // Queued, or done. A cancelled job is dropped when its turn comes.
+            let paused = state.waiting_for_retry() > 0;
             drop(state);
-            return self.cell.cancel();
+            let cancelled = self.cell.cancel();
+            if paused {
+                self.pool.ring_supervisor(); // Its turn needn't be waited for.
+            }
+            return cancelled;
         };
         state.recall(&link);
         let begun = state.is_with(&link, seq);
         if begun && kill {
             if let Some(worker) = state.worker(&link) {
-                worker.verdict = Some(Verdict { seq, limit: None });
+                worker.verdict = Some(Verdict {
+                    seq,
+                    reason: Reason::Cancelled,
+                });
             }
             // With replies unread, it may be done already; the supervisor decides.
             if !link.has_replies() {

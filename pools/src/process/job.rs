@@ -8,8 +8,10 @@ use crate::process::arena::{Arena, Extent};
 use crate::process::cell::{Cell, Outcome};
 use crate::process::codec::Encoded;
 use crate::process::limits::BODY_MAX;
+use crate::process::terms::{JobLabel, Retry, Terms};
 use crate::process::wire;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +51,12 @@ pub struct Job {
     pub index: usize,
     /// How many elements there are.
     pub count: u16,
-    /// For how long each may run.
-    pub limit: Option<Duration>,
+    /// What it may cost and what it is called, if anything was said about that.
+    pub terms: Option<Arc<Terms>>,
+    /// Where it was submitted.
+    pub site: &'static Location<'static>,
+    /// Which run of it this is; the first is 1.
+    pub attempt: u32,
 }
 
 impl fmt::Debug for Job {
@@ -68,6 +74,37 @@ impl Job {
         size_of::<Job>() + self.arguments.len()
     }
 
+    /// For how long each of its elements may run.
+    pub fn limit(&self) -> Option<Duration> {
+        self.terms.as_ref()?.limit
+    }
+
+    /// How much processor time each of its elements may use.
+    pub fn cpu_limit(&self) -> Option<Duration> {
+        self.terms.as_ref()?.cpu_limit
+    }
+
+    /// Whether its worker must be watched while it runs: then nothing is sent along
+    /// with it.
+    pub fn is_limited(&self) -> bool {
+        self.limit().is_some() || self.cpu_limit().is_some()
+    }
+
+    /// What is to be done when it dies.
+    pub fn retry(&self) -> Retry {
+        self.terms
+            .as_ref()
+            .map_or(Retry::default(), |terms| terms.retry)
+    }
+
+    /// What it is called.
+    pub fn label(&self) -> JobLabel {
+        JobLabel {
+            name: self.terms.as_ref().and_then(|terms| terms.name.clone()),
+            site: self.site,
+        }
+    }
+
     /// Splits off everything from element `at` on as a job of its own; `at` is
     /// less than the count.
     pub fn split_off(&mut self, at: u16) -> Job {
@@ -78,7 +115,9 @@ impl Job {
             arguments: self.arguments.rest_from(at),
             index: self.index + usize::from(at),
             count: self.count - at,
-            limit: self.limit,
+            terms: self.terms.clone(),
+            site: self.site,
+            attempt: self.attempt,
         };
         self.count = at;
         rest
@@ -206,7 +245,9 @@ mod tests {
             arguments: Arguments::Inline(elements),
             index: 10,
             count: 4,
-            limit: None,
+            terms: None,
+            site: Location::caller(),
+            attempt: 1,
         };
         let rest = job.split_off(2);
         assert_eq!((job.index, job.count), (10, 2));

@@ -34,6 +34,10 @@ pub const ARENA_KEPT: usize = 256 << 20;
 /// A start takes 1 ms on an idle machine; a swamped one may need seconds.
 pub const HANDSHAKE: Duration = Duration::from_secs(20);
 
+/// The longest pause before a job that died is run again, however often it has
+/// been doubled (a longer one that was asked for stands).
+pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
 /// So many workers in a row may fail to start before the pool gives up and
 /// fails what is queued, instead of starting processes for ever.
 pub const START_FAILURES: u32 = 3;
@@ -65,6 +69,22 @@ pub const STACK: usize = 8 << 20;
 
 /// The most text of a panic message or a backtrace that crosses.
 pub const TEXT_MAX: usize = 4096;
+
+/// When nothing is due: the supervisor looks around now and then nevertheless.
+pub const FAR: Duration = Duration::from_secs(3600);
+
+/// How much of the end of a worker's output is remembered for its death.
+pub const LAST_OUTPUT: usize = 4096;
+
+/// Lines of a worker's output that are longer come in pieces.
+pub const LINE_MAX: usize = 64 * 1024;
+
+/// How much of a worker's output is read before it must have been handed on.
+pub const OUTPUT_KEPT: usize = 256 * 1024;
+
+/// What the jobs in so many frames are called is remembered for their output: more
+/// than marks fit in a pipe.
+pub const LABELS_KEPT: usize = 8192;
 
 /// How often the supervisor looks at workers that have been sent jobs ahead: for
 /// replies that wait for company, and for jobs that another worker could run.

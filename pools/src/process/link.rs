@@ -15,7 +15,9 @@
 //! Read before this: [`super::page`]. Read after it: [`super::pump`].
 
 use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
+use crate::process::job::Job;
 use crate::process::limits::BODY_MAX;
+use crate::process::output::stream::Source;
 use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
 use crate::process::ring::{Corrupt, Reader, Writer};
 use crate::process::role::Role;
@@ -38,6 +40,7 @@ pub struct Link {
     /// What it must say in the handshake.
     pub nonce: u64,
     memory: Arc<Mapping>,
+    outputs: [Option<Arc<Source>>; 2],
     pidfd: OwnedFd,
     /// Wakes the worker.
     bell: OwnedFd,
@@ -68,6 +71,8 @@ pub struct Parts {
     pub slot: usize,
     /// What it must say in the handshake.
     pub nonce: u64,
+    /// What it writes, where the pool reads that: stdout, stderr.
+    pub outputs: [Option<Arc<Source>>; 2],
     /// The shared memory.
     pub memory: Arc<Mapping>,
     /// The process.
@@ -90,6 +95,7 @@ impl Link {
             slot: parts.slot,
             nonce: parts.nonce,
             memory: parts.memory,
+            outputs: parts.outputs,
             pidfd: parts.pidfd,
             bell: parts.bell,
             caller_bell: parts.caller.0,
@@ -221,6 +227,26 @@ impl Link {
     /// How it ended, if that is known.
     pub fn status(&self) -> Option<ExitStatus> {
         *lock(&self.status)
+    }
+
+    /// What jobs from number `first` on are called, for whoever reads its output.
+    #[inline]
+    pub fn announce(&self, first: u64, job: &Job) {
+        for output in self.outputs.iter().flatten() {
+            output.announce(first, job);
+        }
+    }
+
+    /// The end of what it wrote to stderr, as far as the pool reads that; to be called
+    /// once it has ended.
+    pub fn last_output(&self) -> String {
+        for output in self.outputs.iter().flatten() {
+            output.worker_has_ended();
+        }
+        match &self.outputs {
+            [_, Some(stderr)] => stderr.last_words(),
+            _ => String::new(),
+        }
     }
 
     /// What it could still say.

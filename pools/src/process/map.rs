@@ -20,12 +20,14 @@ use crate::process::handle::{JobHandle, decode};
 use crate::process::job::{Arguments, Job, Target};
 use crate::process::limits::{CHUNK_BYTES, CHUNK_MAX, CHUNK_TIME, INLINE_MAX};
 use crate::process::pool::ProcessPool;
+use crate::process::terms::Terms;
 use crate::process::trampoline::Call;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// Where the outcomes of all chunks of one map meet.
@@ -158,7 +160,8 @@ pub struct Map<'p, I: Iterator, R> {
     returned: usize,
     chunk: Option<usize>,
     window: Option<usize>,
-    /// An input that can't be encoded ends its chunk; it is reported in its place.
+    terms: Option<Arc<Terms>>,
+    site: &'static Location<'static>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -249,7 +252,9 @@ where
                 arguments: Arguments::new(sink.finish(), &arena),
                 index: first,
                 count,
-                limit: self.pool.shared().options.job_limit,
+                terms: self.terms.clone(),
+                site: self.site,
+                attempt: 1,
             };
             if let Err(error) = self.pool.shared().accept(job, false, true) {
                 let error = Arc::new(error);
@@ -331,6 +336,12 @@ impl<I: Iterator, R> fmt::Debug for Map<'_, I, R> {
 #[derive(Debug)]
 pub struct MapUnordered<'p, I: Iterator, R>(Map<'p, I, R>);
 
+impl<'p, I: Iterator, R> MapUnordered<'p, I, R> {
+    pub(crate) fn new(map: Map<'p, I, R>) -> Self {
+        MapUnordered(map)
+    }
+}
+
 impl<I: Iterator, R> MapUnordered<'_, I, R>
 where
     I::Item: Serialize,
@@ -371,17 +382,25 @@ impl ProcessPool {
     /// assert_eq!(squares?[999], 998_001);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn map<A, R, I>(&self, function: fn(A) -> R, inputs: I) -> Map<'_, I::IntoIter, R>
     where
         I: IntoIterator<Item = A>,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.map_call(Call::of(function), inputs, true)
+        self.map_call(
+            Call::of(function),
+            inputs,
+            true,
+            self.shared().terms.clone(),
+            Location::caller(),
+        )
     }
 
     /// As [`map`](ProcessPool::map), but results come as they are ready, each with
     /// the number of its input.
+    #[track_caller]
     pub fn map_unordered<A, R, I>(
         &self,
         function: fn(A) -> R,
@@ -392,10 +411,12 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        MapUnordered(self.map_call(Call::of(function), inputs, false))
+        let terms = self.shared().terms.clone();
+        MapUnordered(self.map_call(Call::of(function), inputs, false, terms, Location::caller()))
     }
 
     /// As [`map`](ProcessPool::map) for a function of two arguments.
+    #[track_caller]
     pub fn starmap<A, B, R, I>(&self, function: fn(A, B) -> R, inputs: I) -> Map<'_, I::IntoIter, R>
     where
         I: IntoIterator<Item = (A, B)>,
@@ -403,14 +424,23 @@ impl ProcessPool {
         B: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.map_call(Call::of_two(function), inputs, true)
+        let terms = self.shared().terms.clone();
+        self.map_call(
+            Call::of_two(function),
+            inputs,
+            true,
+            terms,
+            Location::caller(),
+        )
     }
 
-    fn map_call<I: IntoIterator, R>(
+    pub(crate) fn map_call<I: IntoIterator, R>(
         &self,
         call: Call,
         inputs: I,
         ordered: bool,
+        terms: Option<Arc<Terms>>,
+        site: &'static Location<'static>,
     ) -> Map<'_, I::IntoIter, R> {
         const { assert!(CHUNK_BYTES < INLINE_MAX) };
         Map {
@@ -423,6 +453,8 @@ impl ProcessPool {
             returned: 0,
             chunk: None,
             window: None,
+            terms,
+            site,
             result: PhantomData,
         }
     }

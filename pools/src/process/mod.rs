@@ -6,20 +6,24 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | submit | [`builder`], [`pool`], [`encode`] with [`codec`] and [`arena`], [`text`] with [`trampoline`] |
+//! | submit | [`builder`], [`pool`], [`options`] with [`terms`], [`encode`] with [`codec`] and [`arena`], [`text`] with [`trampoline`] |
 //! | or many at once | [`map`] |
-//! | queue or send | [`shared`], [`state`], [`job`], [`link`] |
+//! | queue or send | [`admission`], [`shared`], [`state`], [`job`], [`link`] |
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
-//! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`], [`oom`] |
+//! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`], [`cpu`] |
+//! | and what it writes | [`output`] |
+//! | look | [`statistics`] |
 
+pub mod admission;
 pub mod arena;
 pub mod bell;
 pub mod builder;
 pub mod cell;
 pub mod claim;
 pub mod codec;
+pub mod cpu;
 pub mod death;
 pub mod encode;
 pub mod error;
@@ -27,10 +31,14 @@ pub mod fork_server;
 pub mod frame;
 pub mod handle;
 pub mod job;
+pub mod kin;
 pub mod limits;
 pub mod link;
+pub mod look;
 pub mod map;
 pub mod oom;
+pub mod options;
+pub mod output;
 pub mod page;
 pub mod pool;
 pub mod pump;
@@ -41,7 +49,9 @@ pub mod shared;
 pub mod spin;
 pub mod start;
 pub mod state;
+pub mod statistics;
 pub mod supervisor;
+pub mod terms;
 pub mod text;
 pub mod trampoline;
 pub mod wire;
@@ -51,7 +61,11 @@ pub use builder::Builder;
 pub use error::{Cause, Death, Error, JobError};
 pub use handle::JobHandle;
 pub use map::{AsCompleted, Map, MapUnordered, as_completed};
+pub use options::JobOptions;
+pub use output::{Line, Output, Stream};
 pub use pool::{ProcessPool, ShutdownReport};
 pub use start::StartMethod;
+pub use statistics::{Statistics, WorkerStage, WorkerStatistics};
+pub use terms::{JobLabel, Retry};
 pub use worker::hook::worker_main;
 pub use worker::panics::PanicReport;

@@ -73,7 +73,14 @@ pub struct Words {
     /// The most private memory in bytes; zero for no limit.
     pub data_limit: AtomicU64,
 
+    /// Private memory, in bytes, beyond which it is replaced; zero for never.
+    pub recycle_above: AtomicU64,
+    /// In which of its outputs it makes marks: 1 for stdout, 2 for stderr.
+    pub marks: AtomicU32,
+
     // Stored by the worker.
+    /// Not zero once it has more private memory than it should.
+    pub outgrown: AtomicU32,
     /// Bytes of requests read.
     pub request_head: Line<AtomicU64>,
     /// Bytes of replies published.
@@ -114,7 +121,14 @@ impl SharedFile {
         let fd = check(unsafe { libc::memfd_create(name.as_ptr(), flags) })?;
         // SAFETY: the descriptor is new, so nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let mut len = len.max(least);
+        // Beyond this limit the kernel answers with a signal that kills.
+        let allowed = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE);
+        let allowed = allowed.map_or(u64::MAX, |(soft, _)| soft) & !(limits::PAGE as u64 - 1);
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        if allowed < least {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut len = len.min(allowed).max(least);
         // SAFETY: sets the size of a file that is ours.
         while let Err(error) = check(unsafe { libc::ftruncate(fd.as_raw_fd(), len as libc::off_t) })
         {

@@ -3,18 +3,23 @@
 //! Read before this: the picture in [`super`] and [`super::builder`]. Read after
 //! it: [`super::handle`], then [`super::state`].
 
+use crate::process::admission::Admission;
 use crate::process::builder::Builder;
 use crate::process::cell::Cell;
 use crate::process::encode::{encode, locate};
 use crate::process::error::{Error, JobError};
 use crate::process::handle::JobHandle;
 use crate::process::job::{Arguments, Job, Target};
+use crate::process::options::JobOptions;
 use crate::process::shared::Shared;
-use crate::process::state::{Phase, Tally};
+use crate::process::state::Tally;
+use crate::process::statistics::Statistics;
+use crate::process::terms::Terms;
 use crate::process::trampoline::Call;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle as Thread;
@@ -70,20 +75,45 @@ impl ProcessPool {
         &self.shared
     }
 
-    /// Number of workers.
+    /// Number of workers that there are to be. (There may be fewer, while some are
+    /// being started, or if [`idle_exit`](Builder::idle_exit) is set.)
     pub fn workers(&self) -> usize {
-        self.shared.options.workers
+        self.shared.lock().size()
+    }
+
+    /// Changes the number of workers. More are started at once, by the supervisor; of
+    /// too many, those with the least to do go, each after the job that it has begun.
+    /// Doesn't wait for either. No job is lost.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkers`] for zero.
+    pub fn resize(&self, workers: usize) -> Result<(), Error> {
+        if workers == 0 {
+            return Err(Error::NoWorkers);
+        }
+        let mut state = self.shared.lock();
+        let recalled = state.resize(workers, Instant::now());
+        let refilled = state.refill_all();
+        drop(state);
+        for link in refilled {
+            link.ring_if_asleep();
+        }
+        for link in recalled {
+            link.nudge_caller();
+        }
+        Ok(())
     }
 
     /// Process ids of the workers that are alive, for information.
     pub fn worker_pids(&self) -> Vec<u32> {
         let state = self.shared.lock();
-        state
-            .workers
-            .iter()
-            .flatten()
-            .map(|worker| worker.link.pid)
-            .collect()
+        let workers = state.workers.iter().flatten();
+        workers.map(|worker| worker.link.pid).collect()
+    }
+
+    /// What the pool and its workers are doing at this moment.
+    pub fn statistics(&self) -> Statistics {
+        Statistics::of(&self.shared.lock(), Instant::now())
     }
 
     /// Hands in a job. Blocks while the queue is full.
@@ -91,62 +121,52 @@ impl ProcessPool {
     /// # Errors
     /// [`Error::NotInExecutable`], [`Error::Argument`] and [`Error::TooLarge`] for
     /// this job alone; [`Error::ShutDown`] and [`Error::Broken`] for every job.
+    #[track_caller]
     pub fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<JobHandle<R>, Error>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let (cell, job) = self.job(function, &argument)?;
-        self.accept(cell, job, false, true)
+        let terms = self.shared.terms.clone();
+        let prepared = self.prepare(function, &argument, terms, Location::caller())?;
+        self.accept(prepared, false, true)
     }
 
     /// As [`submit`](ProcessPool::submit), but doesn't wait.
     ///
     /// # Errors
     /// As `submit`, and [`Error::Full`].
+    #[track_caller]
     pub fn try_submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<JobHandle<R>, Error>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let (cell, job) = self.job(function, &argument)?;
-        self.accept(cell, job, false, false)
+        let terms = self.shared.terms.clone();
+        let prepared = self.prepare(function, &argument, terms, Location::caller())?;
+        self.accept(prepared, false, false)
     }
 
-    /// As [`submit`](ProcessPool::submit), but waits for room asynchronously.
+    /// As [`submit`](ProcessPool::submit), but waits for room asynchronously, on any
+    /// executor; those who wait get in in the order in which they came.
     ///
     /// Cancel-safe: if it is dropped before it is done, nothing was submitted.
     ///
     /// # Errors
     /// As `submit`.
-    pub async fn submit_async<A, R>(
+    #[track_caller]
+    pub fn submit_async<A, R>(
         &self,
         function: fn(A) -> R,
         argument: A,
-    ) -> Result<JobHandle<R>, Error>
+    ) -> impl Future<Output = Result<JobHandle<R>, Error>> + Send + use<A, R>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let (cell, job) = self.job(function, &argument)?;
-        let mut job = Some(job);
-        let options = &self.shared.options;
-        poll_fn(|context| {
-            let mut state = self.shared.lock();
-            let Some(waiting) = &job else {
-                return Poll::Ready(());
-            };
-            let room = state.has_room(waiting, options.queue_jobs, options.queue_bytes);
-            if room || state.phase != Phase::Open || !state.must_queue() {
-                return Poll::Ready(());
-            }
-            state.room_wakers.push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        let job = job.take().expect("still here");
-        // Others may have been faster; then this blocks for a moment.
-        self.accept(cell, job, false, true)
+        let terms = self.shared.terms.clone();
+        let prepared = self.prepare(function, &argument, terms, Location::caller());
+        admission(&self.shared, prepared)
     }
 
     /// Runs a job and waits for its result: the fastest way to do just that, since
@@ -155,6 +175,7 @@ impl ProcessPool {
     /// # Errors
     /// The outer as [`submit`](ProcessPool::submit), the inner as
     /// [`JobHandle::wait`].
+    #[track_caller]
     pub fn call<A, R>(
         &self,
         function: fn(A) -> R,
@@ -164,11 +185,24 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let (cell, job) = self.job(function, &argument)?;
-        Ok(self.accept(cell, job, true, true)?.wait())
+        let terms = self.shared.terms.clone();
+        let prepared = self.prepare(function, &argument, terms, Location::caller())?;
+        Ok(self.accept(prepared, true, true)?.wait())
     }
 
-    fn job<A, R>(&self, function: fn(A) -> R, argument: &A) -> Result<(Arc<Cell>, Job), Error>
+    /// For jobs with a name, limits or retries of their own; they begin with the
+    /// pool's.
+    pub fn options(&self) -> JobOptions<'_> {
+        JobOptions::new(self)
+    }
+
+    pub(crate) fn prepare<A, R>(
+        &self,
+        function: fn(A) -> R,
+        argument: &A,
+        terms: Option<Arc<Terms>>,
+        site: &'static Location<'static>,
+    ) -> Result<Prepared, Error>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
@@ -182,15 +216,16 @@ impl ProcessPool {
             arguments: Arguments::new(encoded, &self.shared.arguments),
             index: 0,
             count: 1,
-            limit: self.shared.options.job_limit,
+            terms,
+            site,
+            attempt: 1,
         };
         Ok((cell, job))
     }
 
-    fn accept<R>(
+    pub(crate) fn accept<R>(
         &self,
-        cell: Arc<Cell>,
-        job: Job,
+        (cell, job): Prepared,
         direct: bool,
         wait: bool,
     ) -> Result<JobHandle<R>, Error> {
@@ -223,6 +258,7 @@ impl ProcessPool {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+        self.shared.outputs.wait();
         report
     }
 
@@ -237,7 +273,7 @@ impl ProcessPool {
             if state.is_over() {
                 return Poll::Ready(ShutdownReport::new(&before, &state.tally));
             }
-            state.room_wakers.push(context.waker().clone());
+            state.room.for_the_end.push(context.waker().clone());
             Poll::Pending
         })
         .await
@@ -247,6 +283,22 @@ impl ProcessPool {
         let before = self.shared.lock().tally;
         self.shared.drain(Instant::now().checked_add(patience));
         before
+    }
+}
+
+/// A job that is ready to be handed in, and where its outcome will be.
+pub(crate) type Prepared = (Arc<Cell>, Job);
+
+/// Waits for room for what was prepared.
+pub(crate) fn admission<R>(
+    shared: &Arc<Shared>,
+    prepared: Result<Prepared, Error>,
+) -> impl Future<Output = Result<JobHandle<R>, Error>> + Send + use<R> {
+    let shared = Arc::clone(shared);
+    async move {
+        let (cell, job) = prepared?;
+        let (placed, awake) = Admission::new(&shared, job).await?;
+        Ok(JobHandle::new(cell, &shared, placed, awake, false))
     }
 }
 

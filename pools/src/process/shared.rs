@@ -1,21 +1,23 @@
 //! What all parties of a pool in this process share: the state under its lock, and
 //! the ways to tell each other of a change.
 //!
-//! Read before this: [`super::state`]. Read after it: [`super::pump`].
+//! Read before this: [`super::state`]. Read after it: [`super::admission`], then [`super::pump`].
 
 use crate::process::arena::Arena;
 use crate::process::builder::{Initializer, Options};
 use crate::process::cell::Outcome;
-use crate::process::error::{Error, JobError};
+use crate::process::error::JobError;
 use crate::process::job::{Arguments, Job, Target};
 use crate::process::link::Link;
 use crate::process::oom::OomCounter;
+use crate::process::output::reader::Outputs;
 use crate::process::page::{RingBytes, SharedFile};
 use crate::process::ring::Writer;
-use crate::process::state::{Delivery, Phase, Placed, State};
+use crate::process::state::{Delivery, Phase, State};
+use crate::process::terms::Terms;
+use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use threeply_runtime::context::forbid_blocking;
 use threeply_runtime::sys::eventfd::EventFd;
 
 /// What all parties of a pool in this process share.
@@ -26,7 +28,11 @@ pub struct Shared {
     pub(crate) changed: Condvar,
     pub(crate) arguments: Arc<Arena>,
     pub(crate) arguments_file: SharedFile,
-    pub(crate) supervisor_bell: EventFd,
+    pub(crate) supervisor_bell: Arc<EventFd>,
+    /// Reads what workers write.
+    pub(crate) outputs: Outputs,
+    /// The terms of jobs that come without any of their own.
+    pub(crate) terms: Option<Arc<Terms>>,
     pub(crate) oom: OomCounter,
     pub(crate) options: Options,
 }
@@ -39,12 +45,12 @@ impl Shared {
 
     /// Whether anybody has to be told that something has changed.
     pub fn is_waited_for(&self, state: &State) -> bool {
-        state.waiting > 0 || !state.room_wakers.is_empty()
+        state.waiting > 0 || !state.room.is_empty()
     }
 
     /// Tells those who wait for a change.
     pub fn tell_of_change(&self) {
-        let wakers = std::mem::take(&mut self.lock().room_wakers);
+        let wakers = self.lock().to_be_told();
         self.changed.notify_all();
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
@@ -87,9 +93,14 @@ impl Shared {
                 arguments: Arguments::Inline(argument.clone()),
                 index: 0,
                 count: 1,
-                limit: None,
+                terms: None,
+                site: Location::caller(),
+                attempt: 1,
             };
             state.send_first(slot, job);
+        }
+        if state.is_overstaffed() {
+            state.retire(&link, Instant::now()); // Shrunk while it was being started.
         }
         state.refill(slot);
         // It may have come up and gone to sleep before we came to this.
@@ -110,68 +121,6 @@ impl Shared {
             .fail_queue(|| JobError::ShutDown, &mut deliveries);
         Delivery::deliver_all(&mut deliveries);
         self.tell_of_change();
-    }
-
-    /// Takes no more jobs; the supervisor does the rest.
-    pub(crate) fn drain(&self, deadline: Option<Instant>) {
-        let mut state = self.lock();
-        if state.phase == Phase::Open {
-            state.phase = Phase::Draining;
-        }
-        if let Some(deadline) = deadline {
-            state.deadline = Some(deadline);
-        }
-        drop(state);
-        self.ring_supervisor();
-        self.tell_of_change();
-    }
-
-    /// Accepts a job. Returns where it was sent, if at once, and whether that
-    /// worker was awake.
-    pub fn accept(
-        &self,
-        job: Job,
-        direct: bool,
-        wait: bool,
-    ) -> Result<(Option<Placed>, bool), Error> {
-        let options = &self.options;
-        let limited = job.limit.is_some();
-        let mut state = self.lock();
-        loop {
-            if let Some(failure) = &state.broken {
-                return Err(Error::Broken(failure.clone()));
-            }
-            if state.phase != Phase::Open {
-                return Err(Error::ShutDown);
-            }
-            if !state.must_queue() || state.has_room(&job, options.queue_jobs, options.queue_bytes)
-            {
-                break;
-            }
-            if !wait {
-                return Err(Error::Full);
-            }
-            drop(state);
-            forbid_blocking("`submit` to a full pool", "`submit_async(..).await`");
-            state = self.lock();
-            if state.phase == Phase::Open
-                && !state.has_room(&job, options.queue_jobs, options.queue_bytes)
-            {
-                state = self.wait_for_change(state, None);
-            }
-        }
-        let placed = state.accept(job, direct);
-        let ticks = placed.is_some() && state.starts_ticking();
-        drop(state);
-        let mut awake = true;
-        if let Some(placed) = &placed {
-            awake = !placed.link.ring_if_asleep();
-        }
-        if limited || ticks {
-            // It has a deadline, or workers, to look after.
-            self.ring_supervisor();
-        }
-        Ok((placed, awake))
     }
 }
 

@@ -16,8 +16,12 @@
 
 use crate::process::builder::Options;
 use crate::process::error::Error;
+use crate::process::kin;
 use crate::process::limits;
 use crate::process::link::{Link, Parts};
+use crate::process::output::Stream;
+use crate::process::output::given::Given;
+use crate::process::output::reader::Outputs;
 use crate::process::page::{RESULTS, RingBytes, SharedFile};
 use crate::process::ring::Writer;
 use crate::process::worker::hook::{MARKER, Marker, fd};
@@ -26,6 +30,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use threeply_runtime::sys::eventfd::EventFd;
 use threeply_runtime::sys::pipe;
 use threeply_runtime::sys::spawn::Exec;
@@ -61,6 +66,7 @@ pub fn start(
     options: &Options,
     arguments: &SharedFile,
     supervisor: &EventFd,
+    outputs: &Outputs,
 ) -> Result<(Link, Writer<RingBytes>), Error> {
     let need = |what| move |source: io::Error| Error::Resources { what, source };
     let file = SharedFile::new(c"threeply-worker", RESULTS, RESULTS + limits::ARENA)
@@ -76,6 +82,9 @@ pub fn start(
     words
         .data_limit
         .store(options.memory_limit.unwrap_or(0), Ordering::Relaxed);
+    words
+        .recycle_above
+        .store(options.recycle_above.unwrap_or(0), Ordering::Relaxed);
     let pipes = "no pipe for a worker";
     // The worker's end blocks (that is how it sleeps), ours never does.
     let (bell_read, bell) = pipe::pipe().map_err(need(pipes))?;
@@ -89,7 +98,10 @@ pub fn start(
         in_main: options.start_in_main,
         forks: false,
     };
-    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let stdout = Given::new(&options.stdout, Stream::Stdout).map_err(need(pipes))?;
+    let stderr = Given::new(&options.stderr, Stream::Stderr).map_err(need(pipes))?;
+    let marks = u32::from(options.stdout.is_marked()) + 2 * u32::from(options.stderr.is_marked());
+    words.marks.store(marks, Ordering::Relaxed);
     let fds = [
         (null.as_fd(), 0),
         (stdout.as_fd(), 1),
@@ -106,11 +118,19 @@ pub fn start(
         None => Exec::new("/proc/self/exe")
             .arg0(name)
             .env(MARKER, marker.to_value())
+            .env(kin::KIN, kin::value_for(nonce))
             .process_group(0)
             .spawn(&fds)
             .map_err(Error::Start)?,
     };
+    let source = |given: Given| {
+        let source = Arc::new(given.source(spawned.pid, nonce)?);
+        outputs.add(Arc::clone(&source));
+        Some(source)
+    };
+    let sources = [source(stdout), source(stderr)];
     Ok(Link::new(Parts {
+        outputs: sources,
         pid: spawned.pid,
         slot,
         nonce,

@@ -31,8 +31,11 @@ fn run(number: u32) -> u32 {
 #[test]
 fn kills_cost_the_jobs_that_they_hit_and_nothing_runs_twice() {
     let _dog = watchdog();
-    let long = std::env::var("THREEPLY_CHAOS").is_ok_and(|value| value == "long");
-    let (jobs, kills) = if long { (100_000, 500) } else { (6_000, 30) };
+    let (jobs, kills) = if crate::long() {
+        (100_000, 500)
+    } else {
+        (6_000, 30)
+    };
     let mut seed = 0x0dd_ba11_u64;
     println!("seed {seed:#x}");
     let mut random = move |below: usize| {

@@ -183,3 +183,96 @@ fn a_job_may_start_its_own_executable() {
     );
     end(pool);
 }
+
+#[test]
+fn a_worker_that_dies_while_the_queue_is_full_holds_nobody_up() {
+    let _dog = watchdog();
+    let pool = builder().workers(1).queue_jobs(2).build().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3u32 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for n in 0..40u32 {
+                    let job = pool.submit(
+                        |n: u32| {
+                            if n % 7 == 3 {
+                                kill_myself();
+                            }
+                            n
+                        },
+                        n,
+                    );
+                    match job.unwrap().wait() {
+                        Ok(value) => assert_eq!(value, n),
+                        Err(JobError::Died(_)) => assert_eq!(n % 7, 3, "{thread}"),
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+    });
+    end(pool);
+}
+
+#[test]
+fn a_worker_that_is_stopped_and_killed_costs_one_job() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let stop = |_: ()| {
+        let me = nix::unistd::Pid::this();
+        nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        loop {
+            std::thread::park(); // It may stop a moment later.
+        }
+    };
+    let strict = pool.options().limit(std::time::Duration::from_millis(30));
+    let stopped: threeply_pools::process::JobHandle<()> = strict.submit(stop, ()).unwrap();
+    let next = pool.submit(|n: u8| n, 1).unwrap();
+    assert!(matches!(stopped.wait(), Err(JobError::TimedOut { .. })));
+    assert_eq!(next.wait().unwrap(), 1);
+    end(pool);
+}
+
+#[test]
+fn recycling_while_jobs_wait_and_workers_die_loses_none() {
+    let _dog = watchdog();
+    let pool = builder().workers(2).jobs_per_worker(3).build().unwrap();
+    let jobs: Vec<_> = (0..120u32)
+        .map(|n| {
+            let run = |n: u32| {
+                if n % 20 == 11 {
+                    kill_myself();
+                }
+                n
+            };
+            pool.submit(run, n).unwrap()
+        })
+        .collect();
+    for (n, job) in (0..).zip(jobs) {
+        match job.wait() {
+            Ok(value) => assert_eq!(value, n),
+            Err(JobError::Died(_)) => assert_eq!(n % 20, 11),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    end(pool);
+}
+
+#[test]
+fn a_job_that_calls_exit_is_a_death_with_that_code_and_what_it_printed_is_kept() {
+    let _dog = watchdog();
+    let file = tempfile::tempfile().unwrap();
+    let output = threeply_pools::process::Output::file(file.try_clone().unwrap());
+    let pool = builder().workers(1).stdout(output).build().unwrap();
+    let leave = |code: i32| {
+        print!("no newline");
+        std::process::exit(code)
+    };
+    for code in [0, 7] {
+        let job: threeply_pools::process::JobHandle<()> = pool.submit(leave, code).unwrap();
+        let error = job.wait().unwrap_err();
+        assert_eq!(error.death().expect("died").cause, Cause::Exited(code));
+    }
+    end(pool);
+    assert_eq!(file.metadata().unwrap().len(), 20);
+}

@@ -65,8 +65,9 @@ fn workers_are_children_of_the_pools_process_and_carry_its_name() {
             .build()
             .unwrap();
         for pid in pool.worker_pids() {
-            let (parent, _, name) = look_up(pid).unwrap();
-            assert_eq!((parent, name.as_str()), (std::process::id(), "forked"));
+            assert_eq!(look_up(pid).unwrap().0, std::process::id());
+            // It takes its name a moment after it was forked.
+            crate::until(|| look_up(pid).unwrap().2 == "forked");
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             assert_eq!(nix::unistd::getpgid(Some(pid)), Ok(pid));
         }

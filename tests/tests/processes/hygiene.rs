@@ -1,6 +1,6 @@
 //! What reaches a worker, what it leaves behind, and when it goes.
 
-use crate::{end, kill, new_pool, watchdog};
+use crate::{builder, end, kill, new_pool, watchdog};
 use std::time::Duration;
 
 #[test]
@@ -97,5 +97,46 @@ fn workers_go_when_their_parent_is_killed() {
             std::thread::yield_now();
         }
     }
+    end(pool);
+}
+
+#[test]
+fn no_foreign_descriptor_reaches_a_worker_while_other_threads_open_some() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    // In a process of its own: these descriptors would reach others' children, too.
+    let storm = |_: ()| {
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let null = std::fs::File::open("/dev/null").unwrap();
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        // Without close-on-exec, as a careless C library would.
+                        let open: Vec<_> =
+                            (0..20).map(|_| nix::unistd::dup(&null).unwrap()).collect();
+                        drop(open);
+                    }
+                });
+            }
+            let pool = builder().workers(1).jobs_per_worker(1).build().unwrap();
+            let look = |_: u32| {
+                let names = std::fs::read_dir("/proc/self/fd").unwrap();
+                let target = |entry: std::io::Result<std::fs::DirEntry>| {
+                    std::fs::read_link(entry.unwrap().path()).ok()
+                };
+                names
+                    .filter_map(target)
+                    .filter(|to| to == "/dev/null")
+                    .count()
+            };
+            let most = pool.map(look, 0..20).chunk(1).map(Result::unwrap).max();
+            end(pool);
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            most.unwrap()
+        })
+    };
+    // Its own stdin is one.
+    assert_eq!(pool.submit(storm, ()).unwrap().wait().unwrap(), 1);
     end(pool);
 }

@@ -3,15 +3,25 @@
 //! All of it runs twice: with workers started by exec, and, by this program once
 //! more with [`METHOD`] in its environment, with workers from a fork server.
 
+mod attack;
 mod calls;
 mod chaos;
 mod deaths;
+mod errors;
 mod fork_server;
+mod fuzz;
 mod hygiene;
 mod life;
 mod limits;
+mod malicious;
 mod maps;
 mod on_loop;
+mod outputs;
+mod outstanding;
+mod parents;
+mod sandbox;
+mod staff;
+mod terms;
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +72,7 @@ pub(crate) fn watchdog() -> Watchdog {
     let done = std::sync::Arc::new(AtomicBool::new(false));
     let seen = std::sync::Arc::clone(&done);
     std::thread::spawn(move || {
-        let limit = Instant::now() + Duration::from_secs(60);
+        let limit = Instant::now() + Duration::from_secs(if long() { 900 } else { 60 });
         while !seen.load(Ordering::Relaxed) {
             if Instant::now() > limit {
                 eprintln!("the test at {place} hangs");
@@ -102,4 +112,44 @@ pub(crate) fn kill_myself() {
 pub(crate) fn kill(pid: u32) {
     let pid = nix::unistd::Pid::from_raw(pid as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// A job that runs until a file is removed.
+pub(crate) fn hold(path: String) {
+    while std::fs::exists(&path).unwrap() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A job that says, by a file, that it has begun, and never ends.
+pub(crate) fn begin_and_stay(path: String) {
+    std::fs::write(path, "").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A file that jobs [`hold`] for, and its path.
+pub(crate) fn gate() -> (tempfile::NamedTempFile, String) {
+    let gate = tempfile::NamedTempFile::new().unwrap();
+    let path = gate.path().to_str().unwrap().to_owned();
+    (gate, path)
+}
+
+/// Waits (the watchdog limits it) until something is so.
+pub(crate) fn until(mut so: impl FnMut() -> bool) {
+    while !so() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a process exists and isn't a zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// Whether the tests may take minutes.
+pub(crate) fn long() -> bool {
+    std::env::var("THREEPLY_CHAOS").is_ok_and(|value| value == "long")
 }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)] // clone, and descriptors by number
 
 use super::message::{self, Request};
+use crate::process::kin;
 use crate::process::text::Text;
 use crate::process::worker::hook::{Marker, fd};
 use crate::process::worker::serve;
@@ -85,6 +86,8 @@ fn become_worker(request: Request, marker: Marker) -> ! {
     if let Ok(name) = std::ffi::CString::new(request.name) {
         let _ = nix::sys::prctl::set_name(&name);
     }
+    // SAFETY: there is no other thread that could read the environment.
+    unsafe { std::env::set_var(kin::KIN, kin::value_for(request.nonce)) };
     serve::worker(Marker {
         nonce: request.nonce,
         ..marker

@@ -16,34 +16,38 @@
 //! by the caller after it has let go).
 //!
 //! How far ahead: a worker is sent further jobs while it runs one, as many as are
-//! done in [`limits::AHEAD_TIME`] by the length of jobs lately, so that it doesn't
+//! done in [`AHEAD_TIME`](super::limits::AHEAD_TIME) by the length of jobs lately, so that it doesn't
 //! idle while the parent reacts. If that guess was wrong and another worker is
 //! free, what isn't claimed yet is recalled ([`State::rebalance`]).
 //!
 //! Read before this: [`super::job`], [`super::link`] and [`super::claim`]. Then, in
 //! this order: [`worker`] (what is known of one), [`queue`], [`send`] (from the
 //! queue to a worker), [`settle`] (its replies), [`recall`] (back to the queue),
-//! [`delivery`]. Read after it: [`super::pump`] and [`super::death`].
+//! [`staff`] (how many workers), [`room`] (who waits for room), [`delivery`]. Read after it: [`super::pump`] and [`super::death`].
 
 pub mod delivery;
 pub mod queue;
 pub mod recall;
+pub mod room;
 pub mod send;
 pub mod settle;
+pub mod staff;
 pub mod worker;
 
 pub use delivery::Delivery;
-pub use worker::{Sent, Stage, Verdict, Worker};
+pub use room::Room;
+pub use worker::{Reason, Sent, Stage, Verdict, Worker};
 
+use crate::process::builder::Options;
 use crate::process::error::StartFailure;
 use crate::process::job::Job;
-use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::page::RingBytes;
 use crate::process::ring::Writer;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use threeply_runtime::sys::eventfd::EventFd;
 
 /// Whether the pool takes jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +71,14 @@ pub struct State {
     pub queue: VecDeque<Job>,
     queued_bytes: usize,
     queued_elements: usize,
+    max_jobs: usize,
+    max_bytes: usize,
+    /// Jobs that died and are to be run again, and from when on.
+    later: Vec<(Instant, Job)>,
+    /// How many workers there are to be.
+    size: usize,
+    /// After how long without a job a worker goes.
+    idle_exit: Option<Duration>,
     /// The workers by slot.
     pub workers: Vec<Option<Worker>>,
     /// Slots of workers that have nothing to do; the one used last stands last.
@@ -91,10 +103,14 @@ pub struct State {
     pub tally: Tally,
     /// The supervisor looks after workers regularly.
     pub ticking: bool,
+    /// Wakes the supervisor.
+    bell: Arc<EventFd>,
+    /// When the supervisor is going to look around; `None` if it is about to.
+    looks_at: Option<Instant>,
     /// Threads that wait for `changed`.
     pub waiting: usize,
-    /// Tasks that wait for room in the queue.
-    pub room_wakers: Vec<std::task::Waker>,
+    /// Tasks that wait for room in the queue, or for the end.
+    pub room: Room,
 }
 
 /// What has happened so far.
@@ -120,14 +136,20 @@ pub struct Placed {
 }
 
 impl State {
-    /// A pool that is open and has no worker yet.
-    pub fn new(size: usize, spinning: bool, jobs_per_worker: u64) -> State {
+    /// A pool that is open and has no worker yet. `bell` wakes its supervisor.
+    pub fn new(options: &Options, bell: Arc<EventFd>) -> State {
+        let size = options.workers;
         State {
             phase: Phase::Open,
             deadline: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
             queued_elements: 0,
+            later: Vec::new(),
+            max_jobs: options.queue_jobs,
+            max_bytes: options.queue_bytes,
+            size,
+            idle_exit: options.idle_exit,
             workers: (0..size).map(|_| None).collect(),
             idle: Vec::with_capacity(size),
             outstanding: 0,
@@ -136,12 +158,14 @@ impl State {
             start_failures: 0,
             retry_at: None,
             broken: None,
-            spinning,
-            jobs_per_worker,
+            spinning: options.spinning,
+            jobs_per_worker: options.jobs_per_worker,
             tally: Tally::default(),
             ticking: false,
+            bell,
+            looks_at: None,
             waiting: 0,
-            room_wakers: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -149,23 +173,7 @@ impl State {
     pub fn add(&mut self, link: Arc<Link>, requests: Writer<RingBytes>, now: Instant) {
         let slot = link.slot;
         debug_assert!(self.workers[slot].is_none());
-        self.workers[slot] = Some(Worker {
-            link,
-            requests,
-            stage: Stage::Starting {
-                deadline: now + limits::HANDSHAKE,
-            },
-            sent: VecDeque::new(),
-            next_seq: 0,
-            open: 0,
-            done: 0,
-            front_since: now,
-            idle_since: None,
-            think_ns: u64::MAX / 2,
-            busy_seen: (0, 0),
-            verdict: None,
-            complaint: None,
-        });
+        self.workers[slot] = Some(Worker::new(link, requests, now));
         // First, so that workers which are known to run are preferred.
         self.idle.insert(0, slot);
         self.tally.started += 1;
@@ -184,17 +192,17 @@ impl State {
         self.workers[link.slot].take()
     }
 
-    /// Reserves a place that has no worker, for one that is about to be started.
-    pub fn reserve_empty(&mut self) -> Option<usize> {
-        let slot = (0..self.workers.len())
-            .find(|&slot| self.workers[slot].is_none() && !self.reserved[slot])?;
-        self.reserved[slot] = true;
-        Some(slot)
+    /// Makes the supervisor look around at `at`, unless it does so before anyway.
+    pub fn look_by(&mut self, at: Instant) {
+        if self.looks_at.is_none_or(|planned| at < planned) {
+            self.looks_at = Some(at);
+            let _ = self.bell.notify();
+        }
     }
 
-    /// The start is over, one way or the other.
-    pub fn release(&mut self, slot: usize) {
-        self.reserved[slot] = false;
+    /// The supervisor is going to look around at `at`.
+    pub fn will_look(&mut self, at: Instant) {
+        self.looks_at = Some(at);
     }
 
     /// Whether nothing is left: no job, no worker.
@@ -206,6 +214,7 @@ impl State {
     pub fn job_time(&self) -> Option<Duration> {
         self.job_ns.map(Duration::from_nanos)
     }
+
     /// Whether job `seq` still stands in the ring of the worker behind `link`.
     pub fn is_with(&mut self, link: &Arc<Link>, seq: u64) -> bool {
         self.worker(link).is_some_and(|worker| {

@@ -2,16 +2,18 @@
 
 use crate::process::error::JobError;
 use crate::process::job::Job;
-use crate::process::state::{Delivery, State};
+use crate::process::state::{Delivery, Phase, State};
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
 
 impl State {
     /// Whether the queue has room for `job`.
-    pub fn has_room(&self, job: &Job, max_jobs: usize, max_bytes: usize) -> bool {
+    pub fn has_room(&self, job: &Job) -> bool {
         // A job that is larger than the limit by itself gets its turn alone.
         self.queue.is_empty()
-            || (self.queued_elements + usize::from(job.count) <= max_jobs
-                && self.queued_bytes + job.weight() <= max_bytes)
+            || (self.queued_elements + usize::from(job.count) <= self.max_jobs
+                && self.queued_bytes + job.weight() <= self.max_bytes)
     }
 
     pub(super) fn enqueue(&mut self, job: Job) {
@@ -33,8 +35,51 @@ impl State {
         Some(job)
     }
 
+    /// Whom to tell that something has changed: as many of those who wait for room
+    /// as there is room for, or all if there will be none.
+    pub fn to_be_told(&mut self) -> Vec<Waker> {
+        let called = if self.phase != Phase::Open || self.broken.is_some() {
+            usize::MAX
+        } else {
+            self.max_jobs.saturating_sub(self.queued_elements).max(1)
+        };
+        self.room.call(called)
+    }
+
+    /// Elements that wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.queued_elements
+    }
+
+    /// Keeps a job that died, to be run again from `at` on.
+    pub(super) fn keep_for_later(&mut self, job: Job, at: Instant) {
+        self.later.push((at, job));
+        self.look_by(at);
+    }
+
+    /// How many jobs wait for their next run.
+    pub fn waiting_for_retry(&self) -> usize {
+        self.later.len()
+    }
+
+    /// Queues what is to be run again by now, before everything else. Returns when
+    /// the next is due.
+    pub fn wake_later(&mut self, now: Instant) -> Option<Instant> {
+        for (at, job) in std::mem::take(&mut self.later) {
+            if at > now && !job.target.is_unwanted() {
+                self.later.push((at, job));
+            } else {
+                self.enqueue_first(job);
+            }
+        }
+        self.later.iter().map(|(at, _)| *at).min()
+    }
+
     /// Fails everything that is queued.
     pub fn fail_queue(&mut self, error: impl Fn() -> JobError, out: &mut Vec<Delivery>) {
+        for (_, job) in std::mem::take(&mut self.later) {
+            self.enqueue(job);
+        }
         while let Some(job) = self.dequeue() {
             for at in 0..usize::from(job.count) {
                 self.outstanding -= 1;

@@ -2,6 +2,7 @@
 //! cancelled, and what a dead worker hadn't begun.
 
 use crate::process::error::JobError;
+use crate::process::job::Job;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::state::worker::Worker;
@@ -57,27 +58,48 @@ impl State {
                 self.enqueue_first(job);
             }
         }
-        let nothing_left = self.worker(link).is_some_and(|worker| worker.open == 0);
-        if nothing_left && !self.idle.contains(&link.slot) {
+        let Some(worker) = self.worker(link) else {
+            return;
+        };
+        worker.rests_since = Instant::now();
+        if worker.open == 0 && !worker.is_going() && !self.idle.contains(&link.slot) {
             self.idle.push(link.slot);
         }
     }
 
     /// Settles accounts with a worker that has ended and whose replies have all
-    /// been read: the element that it had claimed fails with `error`, the others
-    /// go back to the head of the queue.
-    pub fn bury(&mut self, worker: &mut Worker, error: JobError, out: &mut Vec<Delivery>) {
+    /// been read: the element that it had claimed fails with what `error` says, or
+    /// is kept to be run again if `retry` and its terms allow it; the others go back
+    /// to the head of the queue.
+    pub fn bury(
+        &mut self,
+        worker: &mut Worker,
+        error: impl Fn(&Job) -> JobError,
+        retry: bool,
+        out: &mut Vec<Delivery>,
+    ) {
         let first_unclaimed = worker.link.words().claim.first_unclaimed();
         let back = worker.take_from(first_unclaimed);
         let users = back.into_iter().filter(|job| !job.target.is_internal());
         for job in users.rev() {
             self.enqueue_first(job);
         }
-        // At most one element is left: claimed, and without a reply.
-        let mut error = Some(error);
-        for sent in worker.sent.drain(..) {
+        // At most one element is left: claimed, and without a reply. (If the claims
+        // themselves are garbage it may be more: of those nobody knows whether they
+        // ran, so none is run elsewhere.)
+        for mut sent in worker.sent.drain(..) {
+            let pause = sent.job.retry().pause_after(sent.job.attempt);
+            if let Some(pause) = pause.filter(|_| retry) {
+                let mut again = match sent.settled {
+                    0 => sent.job,
+                    settled => sent.job.split_off(settled),
+                };
+                again.attempt += 1;
+                self.keep_for_later(again, Instant::now() + pause);
+                continue;
+            }
             for at in sent.settled..sent.job.count {
-                let outcome = Err(error.take().unwrap_or(JobError::Cancelled));
+                let outcome = Err(error(&sent.job));
                 if !sent.job.target.is_internal() {
                     self.outstanding -= 1;
                     self.tally.failed += 1;

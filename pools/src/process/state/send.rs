@@ -4,7 +4,7 @@ use crate::process::job::Job;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::page::request_counters;
-use crate::process::state::worker::{Sent, Stage, Worker};
+use crate::process::state::worker::{Sent, Worker};
 use crate::process::state::{Placed, State};
 use crate::process::wire;
 use crate::switch::Ordering;
@@ -78,11 +78,11 @@ impl State {
     }
 
     fn takes_more(&self, worker: &Worker) -> bool {
-        let front_is_limited = worker.sent.front().is_some_and(|s| s.job.limit.is_some());
-        !matches!(worker.stage, Stage::Leaving { .. })
+        let front_is_limited = worker.sent.front().is_some_and(|s| s.job.is_limited());
+        !worker.is_going()
             && worker.verdict.is_none()
             && !front_is_limited
-            && worker.done + (worker.open as u64) < self.jobs_per_worker
+            && !worker.is_worn(self.jobs_per_worker.saturating_sub(worker.open as u64))
     }
 
     /// Accepts a job: sends it to a worker if one is free for it, else queues it.
@@ -99,7 +99,7 @@ impl State {
                 let worker = self.workers[idle].as_ref();
                 slot = worker.is_some_and(|w| self.takes_more(w)).then_some(idle);
             }
-            if slot.is_none() && job.limit.is_none() {
+            if slot.is_none() && !job.is_limited() {
                 slot = self.least_loaded();
             }
             if let Some(slot) = slot {
@@ -156,6 +156,7 @@ impl State {
                 .store(spin.as_nanos() as u32, Ordering::Relaxed);
             worker.front_since = now;
         }
+        let limited = job.is_limited();
         match job.with_frame(seq, |parts| worker.requests.write(&counters, parts)) {
             Ok(true) => {}
             Ok(false) => return Err(job),
@@ -164,6 +165,7 @@ impl State {
                 return Err(job);
             }
         }
+        worker.link.announce(seq, &job);
         worker.next_seq += u64::from(job.count);
         worker.open += usize::from(job.count);
         worker.sent.push_back(Sent {
@@ -171,10 +173,28 @@ impl State {
             settled: 0,
             job,
         });
-        Ok(Placed {
-            link: Arc::clone(&worker.link),
-            seq,
-        })
+        let link = Arc::clone(&worker.link);
+        if limited {
+            // It is alone in there: nothing is sent along with a limited job.
+            self.front_begins(slot, Instant::now());
+        }
+        Ok(Placed { link, seq })
+    }
+
+    /// What stands first in a worker's ring begins now; if it is limited, the
+    /// supervisor looks when its time may be over.
+    pub(super) fn front_begins(&mut self, slot: usize, now: Instant) {
+        let Some(worker) = self.workers[slot].as_mut() else {
+            return;
+        };
+        worker.front_begins(now);
+        let job = worker.front().map(|sent| &sent.job);
+        let limits = job.map(|job| job.limit().into_iter().chain(job.cpu_limit()));
+        if let Some(due) = limits.and_then(Iterator::min)
+            && let Some(due) = now.checked_add(due)
+        {
+            self.look_by(due);
+        }
     }
 
     /// Sends queued jobs to a worker, as far ahead as is sensible.
@@ -184,7 +204,7 @@ impl State {
             let Some(worker) = self.workers[slot].as_ref() else {
                 break;
             };
-            let may = worker.open == 0 || (worker.open < self.depth() && job.limit.is_none());
+            let may = worker.open == 0 || (worker.open < self.depth() && !job.is_limited());
             if !may || !self.takes_more(worker) {
                 break;
             }

@@ -50,7 +50,7 @@ impl State {
             };
             worker.open -= 1;
             worker.done += 1;
-            worker.front_since = now;
+            worker.front_begins(now);
             if worker
                 .verdict
                 .is_some_and(|verdict| verdict.seq == header.seq)
@@ -73,11 +73,15 @@ impl State {
             return Ok(());
         };
         if worker.open == 0 {
-            if worker.done >= jobs_per_worker && worker.stage == Stage::Ready {
+            worker.rests_since = now;
+            let goes = worker.retiring || worker.is_worn(jobs_per_worker);
+            if goes && worker.stage == Stage::Ready {
                 worker.dismiss(now);
-            } else if !self.idle.contains(&link.slot) {
-                self.worker(link).expect("looked at just now").idle_since = Some(now);
-                self.idle.push(link.slot);
+            } else if !worker.is_going() {
+                worker.idle_since = Some(now);
+                if !self.idle.contains(&link.slot) {
+                    self.idle.push(link.slot);
+                }
             }
         }
         Ok(())
@@ -127,6 +131,8 @@ impl State {
         }
         if let Stage::Starting { .. } = worker.stage {
             worker.stage = Stage::Ready;
+            // What its start took isn't its job's fault.
+            self.front_begins(link.slot, Instant::now());
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! One worker as the pool's state knows it, and what was sent to it.
 
+use crate::process::cpu;
 use crate::process::job::Job;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::page::{RingBytes, request_counters};
 use crate::process::ring::Writer;
 use crate::process::wire;
+use crate::switch::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +24,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.first + u64::from(self.settled)
     }
     pub(super) fn end(&self) -> u64 {
@@ -52,8 +54,19 @@ pub enum Stage {
 pub struct Verdict {
     /// The job's number.
     pub seq: u64,
-    /// Its limit, or `None` if it was cancelled.
-    pub limit: Option<Duration>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a job is killed.
+#[derive(Debug, Clone, Copy)]
+pub enum Reason {
+    /// Somebody has asked for it.
+    Cancelled,
+    /// It has run for longer than this.
+    Limit(Duration),
+    /// It has used more processor time than this.
+    CpuLimit(Duration),
 }
 
 /// One worker as the pool's state knows it.
@@ -73,6 +86,13 @@ pub struct Worker {
     pub(super) done: u64,
     /// Since when the first of `sent` has been running, as far as we know.
     pub front_since: Instant,
+    /// Since when it has had nothing to do, if it has nothing to do.
+    pub(super) rests_since: Instant,
+    /// The processor time that it had used when the first of `sent` began, if
+    /// that one may only use so much.
+    pub cpu_base: Option<Duration>,
+    /// It is one too many: it goes when it has done what it has begun.
+    pub(super) retiring: bool,
     /// When its last reply was read, if it had nothing more to do then.
     pub(super) idle_since: Option<Instant>,
     /// How long callers take between a result and the next job, smoothed.
@@ -85,6 +105,65 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The state of a worker that was just started.
+    pub(super) fn new(link: Arc<Link>, requests: Writer<RingBytes>, now: Instant) -> Worker {
+        Worker {
+            link,
+            requests,
+            stage: Stage::Starting {
+                deadline: now + limits::HANDSHAKE,
+            },
+            sent: VecDeque::new(),
+            next_seq: 0,
+            open: 0,
+            done: 0,
+            front_since: now,
+            rests_since: now,
+            cpu_base: None,
+            retiring: false,
+            idle_since: None,
+            think_ns: u64::MAX / 2,
+            busy_seen: (0, 0),
+            verdict: None,
+            complaint: None,
+        }
+    }
+
+    /// The job that it is running, or will run next.
+    pub fn front(&self) -> Option<&Sent> {
+        self.sent.front()
+    }
+
+    /// Elements that it has answered in all.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Whether it is on its way out, or will be after its present job.
+    pub(super) fn is_going(&self) -> bool {
+        self.retiring || matches!(self.stage, Stage::Leaving { .. })
+    }
+
+    /// Whether it has nothing to do and could do something.
+    pub(super) fn rests(&self) -> bool {
+        self.open == 0 && self.stage == Stage::Ready
+    }
+
+    /// Whether it is to be replaced when it has done what it was sent.
+    pub(super) fn is_worn(&self, jobs_per_worker: u64) -> bool {
+        self.done >= jobs_per_worker || self.link.words().outgrown.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that what stands first in its ring begins now.
+    pub(super) fn front_begins(&mut self, now: Instant) {
+        self.front_since = now;
+        let limited = self
+            .sent
+            .front()
+            .is_some_and(|sent| sent.job.cpu_limit().is_some());
+        self.cpu_base = limited.then(|| cpu::used_by(self.link.pid)).flatten();
+    }
+
     /// Whether it has yet to do its first job.
     pub fn is_new(&self) -> bool {
         self.done == 0

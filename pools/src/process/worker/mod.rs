@@ -14,6 +14,7 @@
 
 pub mod hook;
 pub mod last_words;
+pub mod marks;
 pub mod panics;
 pub mod reply;
 pub mod serve;

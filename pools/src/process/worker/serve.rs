@@ -13,6 +13,7 @@ use crate::process::text::Text;
 use crate::process::trampoline::{Call, Ran};
 use crate::process::wire;
 use crate::process::worker::hook::{Marker, fd};
+use crate::process::worker::marks::Marks;
 use crate::process::worker::reply::Replies;
 use crate::process::worker::{last_words, panics};
 use crate::switch::Ordering;
@@ -176,6 +177,9 @@ struct Worker {
     /// Reused for every result that fits in a ring.
     buffer: Vec<u8>,
     spin: Spin,
+    marks: Marks,
+    /// Private memory that is too much; zero for no limit.
+    recycle_above: u64,
     /// Since when the current stretch of work goes on.
     busy_since: Instant,
 }
@@ -213,8 +217,20 @@ fn set_up(marker: Marker) -> io::Result<Worker> {
         nonce: marker.nonce,
         buffer: Vec::with_capacity(INLINE_MAX),
         spin: Spin::default(),
+        marks: Marks::new(words.marks.load(Ordering::Relaxed), marker.nonce),
+        recycle_above: words.recycle_above.load(Ordering::Relaxed),
         busy_since: Instant::now(),
     })
+}
+
+/// Bytes of memory that this process has for itself; zero if that can't be found out.
+fn private_memory() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = statm.split(' ').skip(1).map(|n| n.parse().unwrap_or(0));
+    let (resident, shared): (u64, u64) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    // SAFETY: asks for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    resident.saturating_sub(shared) * page.unsigned_abs()
 }
 
 impl Worker {
@@ -354,12 +370,18 @@ impl Worker {
     fn run_one(&mut self, call: Call, seq: u64, argument: &[u8]) -> Result<bool, Gone> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut sink = Sink::reusing(buffer, &self.results, usize::MAX);
+        self.marks.before(seq);
         // SAFETY: the parent made the addresses for this executable (the
         // handshake compared fingerprints), and offsets outside its code were
         // refused above.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| unsafe {
             call.run(argument, &mut sink)
         }));
+        self.marks.after();
+        if self.recycle_above != 0 && private_memory() > self.recycle_above {
+            // Relaxed: the reply's Release store follows, so who reads that sees it.
+            self.words.outgrown.store(1, Ordering::Relaxed);
+        }
         match outcome {
             Ok(Ran::Value) => {
                 self.buffer = self.replies.value(seq, sink.finish())?;

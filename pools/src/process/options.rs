@@ -1,0 +1,177 @@
+//! [`JobOptions`]: jobs with a name, limits or retries of their own.
+
+use crate::process::error::{Error, JobError};
+use crate::process::handle::JobHandle;
+use crate::process::map::{Map, MapUnordered};
+use crate::process::pool::{ProcessPool, admission};
+use crate::process::terms::{Retry, Terms};
+use crate::process::trampoline::Call;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Hands in jobs with terms of their own, instead of those that the pool was built
+/// with. Made by [`ProcessPool::options`]; may be kept and used many times.
+///
+/// ```
+/// use std::time::Duration;
+/// use threeply_pools::process::{JobError, ProcessPool};
+///
+/// let pool = ProcessPool::new(1)?;
+/// let strict = pool.options().name("busy").limit(Duration::from_millis(20));
+/// let job = strict.submit(|_: ()| loop { std::hint::spin_loop() }, ())?;
+/// let outcome: Result<(), _> = job.wait();
+/// assert!(matches!(outcome, Err(JobError::TimedOut { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "hands in nothing by itself"]
+pub struct JobOptions<'p> {
+    pool: &'p ProcessPool,
+    terms: Terms,
+}
+
+impl<'p> JobOptions<'p> {
+    pub(crate) fn new(pool: &'p ProcessPool) -> JobOptions<'p> {
+        let terms = &pool.shared().options.terms;
+        JobOptions {
+            pool,
+            terms: terms.clone(),
+        }
+    }
+
+    /// What the jobs are called in errors, statistics and captured output.
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.terms.name = Some(Arc::from(name.as_ref()));
+        self
+    }
+
+    /// The time that each job may run; see [`Builder::job_limit`](crate::process::Builder::job_limit).
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.terms.limit = Some(limit);
+        self
+    }
+
+    /// The processor time that each job may use; see
+    /// [`Builder::cpu_limit`](crate::process::Builder::cpu_limit).
+    pub fn cpu_limit(mut self, limit: Duration) -> Self {
+        self.terms.cpu_limit = Some(limit);
+        self
+    }
+
+    /// Runs jobs again whose worker died.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.terms.retry = retry;
+        self
+    }
+
+    /// As [`ProcessPool::submit`].
+    ///
+    /// # Errors
+    /// The same.
+    #[track_caller]
+    pub fn submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<JobHandle<R>, Error>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let prepared = self
+            .pool
+            .prepare(function, &argument, self.terms(), Location::caller())?;
+        self.pool.accept(prepared, false, true)
+    }
+
+    /// As [`ProcessPool::try_submit`].
+    ///
+    /// # Errors
+    /// The same.
+    #[track_caller]
+    pub fn try_submit<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<JobHandle<R>, Error>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let prepared = self
+            .pool
+            .prepare(function, &argument, self.terms(), Location::caller())?;
+        self.pool.accept(prepared, false, false)
+    }
+
+    /// As [`ProcessPool::submit_async`]. Cancel-safe like that.
+    ///
+    /// # Errors
+    /// The same.
+    #[track_caller]
+    pub fn submit_async<A, R>(
+        &self,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> impl Future<Output = Result<JobHandle<R>, Error>> + Send + use<A, R>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let site = Location::caller();
+        let prepared = self.pool.prepare(function, &argument, self.terms(), site);
+        admission(self.pool.shared(), prepared)
+    }
+
+    /// As [`ProcessPool::call`].
+    ///
+    /// # Errors
+    /// The same.
+    #[track_caller]
+    pub fn call<A, R>(
+        &self,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<Result<R, JobError>, Error>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let prepared = self
+            .pool
+            .prepare(function, &argument, self.terms(), Location::caller())?;
+        Ok(self.pool.accept(prepared, true, true)?.wait())
+    }
+
+    /// As [`ProcessPool::map`]; limits and retries are for each element.
+    #[track_caller]
+    pub fn map<A, R, I>(&self, function: fn(A) -> R, inputs: I) -> Map<'p, I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let site = Location::caller();
+        self.pool
+            .map_call(Call::of(function), inputs, true, self.terms(), site)
+    }
+
+    /// As [`ProcessPool::map_unordered`]; limits and retries are for each element.
+    #[track_caller]
+    pub fn map_unordered<A, R, I>(
+        &self,
+        function: fn(A) -> R,
+        inputs: I,
+    ) -> MapUnordered<'p, I::IntoIter, R>
+    where
+        I: IntoIterator<Item = A>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let site = Location::caller();
+        MapUnordered::new(
+            self.pool
+                .map_call(Call::of(function), inputs, false, self.terms(), site),
+        )
+    }
+
+    fn terms(&self) -> Option<Arc<Terms>> {
+        self.terms.clone().shared()
+    }
+}

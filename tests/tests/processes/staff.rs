@@ -1,0 +1,132 @@
+//! How many workers there are: resizing, idle exit, recycling, several pools, pools in
+//! workers.
+
+use crate::{builder, end, gate, hold, is_alive, new_pool, until, watchdog};
+use std::collections::HashSet;
+use std::time::Duration;
+use threeply_pools::process::Error;
+
+#[test]
+fn a_pool_grows_and_shrinks_while_it_works_and_loses_no_job() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let sum = std::thread::scope(|scope| {
+        let pool = &pool;
+        let jobs = scope.spawn(move || {
+            let values = pool.map(|n: u64| n, 0..20_000).chunk(7);
+            values.map(Result::unwrap).sum::<u64>()
+        });
+        for size in [3, 1, 4, 2].into_iter().cycle().take(12) {
+            pool.resize(size).unwrap();
+            assert_eq!(pool.workers(), size);
+            until(|| pool.worker_pids().len() == size);
+        }
+        jobs.join().unwrap()
+    });
+    assert_eq!(sum, (0..20_000).sum());
+    assert_eq!(pool.statistics().workers_died, 0);
+    assert!(matches!(pool.resize(0), Err(Error::NoWorkers)));
+    end(pool);
+}
+
+#[test]
+fn a_worker_that_is_one_too_many_finishes_what_it_has_begun() {
+    let _dog = watchdog();
+    let pool = new_pool(2);
+    let (file, path) = gate();
+    let jobs = [path.clone(), path].map(|path| pool.submit(hold, path).unwrap());
+    let quick: Vec<_> = (0..20u32)
+        .map(|n| pool.submit(|n: u32| n, n).unwrap())
+        .collect();
+    until(|| {
+        pool.statistics()
+            .workers
+            .iter()
+            .all(|worker| worker.running.is_some())
+    });
+    pool.resize(1).unwrap();
+    drop(file);
+    jobs.into_iter().for_each(|job| job.wait().unwrap());
+    for (n, job) in (0..).zip(quick) {
+        assert_eq!(job.wait().unwrap(), n);
+    }
+    until(|| pool.worker_pids().len() == 1);
+    assert_eq!(pool.statistics().workers_died, 0);
+    end(pool);
+}
+
+#[test]
+fn idle_workers_go_and_come_back_when_they_are_needed() {
+    let _dog = watchdog();
+    let pool = builder()
+        .workers(2)
+        .idle_exit(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let jobs: Vec<_> = (0..10u32)
+            .map(|n| pool.submit(|n: u32| n, n).unwrap())
+            .collect();
+        let pids = pool.worker_pids();
+        for (n, job) in (0..).zip(jobs) {
+            assert_eq!(job.wait().unwrap(), n);
+        }
+        until(|| pool.worker_pids().is_empty());
+        assert!(pids.into_iter().all(|pid| !is_alive(pid)));
+    }
+    assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1, "called, too");
+    assert_eq!(pool.statistics().workers_died, 0);
+    end(pool);
+}
+
+#[test]
+fn a_worker_that_has_grown_too_large_is_replaced() {
+    let _dog = watchdog();
+    let pool = builder()
+        .workers(1)
+        .recycle_above(64 << 20)
+        .build()
+        .unwrap();
+    let leak = |bytes: usize| {
+        std::mem::forget(std::hint::black_box(vec![1u8; bytes]));
+        std::process::id()
+    };
+    let run = |bytes| pool.submit(leak, bytes).unwrap().wait().unwrap();
+    let small = run(1 << 10);
+    assert_eq!(run(1 << 20), small, "it may stay");
+    assert_eq!(run(128 << 20), small);
+    let after = run(1);
+    assert_ne!(after, small);
+    let pids: HashSet<_> = pool.map(leak, [100 << 20; 4]).map(Result::unwrap).collect();
+    assert_eq!(pids.len(), 4, "each only once");
+    assert_eq!(pool.statistics().workers_died, 0);
+    end(pool);
+}
+
+#[test]
+fn pools_live_side_by_side_and_in_workers() {
+    let _dog = watchdog();
+    let (a, b) = (new_pool(1), new_pool(1));
+    fn nested(depth: u32) -> Vec<u32> {
+        let mut pids = match depth {
+            0 => Vec::new(),
+            _ => {
+                let pool = new_pool(1);
+                let pids = pool.submit(nested, depth - 1).unwrap().wait().unwrap();
+                end(pool);
+                pids
+            }
+        };
+        pids.push(std::process::id());
+        pids
+    }
+    let jobs = [a.submit(nested, 2).unwrap(), b.submit(nested, 2).unwrap()];
+    let pids: Vec<u32> = jobs
+        .into_iter()
+        .flat_map(|job| job.wait().unwrap())
+        .collect();
+    let distinct: HashSet<_> = pids.iter().collect();
+    assert_eq!((pids.len(), distinct.len()), (6, 6));
+    end(a);
+    end(b);
+}
