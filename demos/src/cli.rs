@@ -96,6 +96,16 @@ pub fn at_once(text: &str) -> Result<u32, String> {
     whole_number(text, 1, limits::MAX_CONCURRENT_CONNECTIONS as u64).map(|n| n as u32)
 }
 
+/// Parses `chat`'s `--queue`.
+pub fn queue(text: &str) -> Result<usize, String> {
+    whole_number(text, 1, 100_000).map(|n| n as usize)
+}
+
+/// Parses `chat`'s `--history`.
+pub fn history(text: &str) -> Result<usize, String> {
+    whole_number(text, 0, 10_000).map(|n| n as usize)
+}
+
 /// Parses `--retries`.
 pub fn retries(text: &str) -> Result<u32, String> {
     whole_number(text, 0, 1_000).map(|n| n as u32)

@@ -11,6 +11,7 @@
 //! | `compare` | all of it, measured, beside Python | [`compare`] |
 //! | `serve` | a web server: files and a JSON API | [`web::serve`] |
 //! | `fetch_many` | API calls with a limit on how many at once | [`web::fetch_many`] |
+//! | `chat` | a WebSocket chat for browsers and terminals | [`web::chat`] |
 //! | `download` | many files at once, each until it is whole | [`web::download`] |
 //! | `crawl` | a web site by its links | [`web::crawl`] |
 //!

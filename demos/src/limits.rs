@@ -229,3 +229,53 @@ pub const MAX_CRAWL_DELAY: Duration = Duration::from_secs(10);
 
 /// Broken links that `crawl` lists; more are counted.
 pub const BROKEN_LISTED: usize = 100;
+
+/// People in a `chat` at once: each line is sent to all of them.
+pub const CHAT_MEMBERS: usize = 10_000;
+
+/// Lines that wait for one member of a `chat` by default: a burst of several
+/// members fits, and so does a line that is lost for some seconds.
+pub const CHAT_QUEUE: usize = 64;
+
+/// Lines that a newcomer to a `chat` is told by default: about two screens.
+pub const CHAT_HISTORY: usize = 50;
+
+/// The longest name in a `chat`, in characters.
+pub const CHAT_NAME_CHARS: usize = 32;
+
+/// The longest line in a `chat`, in characters.
+pub const CHAT_TEXT_CHARS: usize = 2_000;
+
+/// The longest frame that a `chat` reads: the longest line, each character of
+/// it escaped in JSON.
+pub const CHAT_FRAME_BYTES: usize = 32 * 1024;
+
+/// The longest frame that a member reads: the welcome has the history in it.
+pub const CHAT_WELCOME_BYTES: usize = 64 << 20;
+
+/// A member's read buffer.
+pub const CHAT_BUFFER_BYTES: usize = 4 * 1024;
+
+/// What the kernel may hold for a member who takes nothing: some of the longest
+/// lines. It doubles this.
+pub const CHAT_SEND_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Lines that a member may say at once …
+pub const CHAT_BURST: u32 = 10;
+
+/// … and how long it takes until one more may be said: faster than anybody
+/// types.
+pub const CHAT_PACE: Duration = Duration::from_millis(500);
+
+/// Refusals one after the other after which a member is shown the door.
+pub const CHAT_REFUSALS: u32 = 50;
+
+/// How long a connection may take to say who it is.
+pub const CHAT_JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a frame may take to be taken by the kernel of a member that reads
+/// nothing: after that, with either policy, the member is gone.
+pub const CHAT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a member may take to say goodbye.
+pub const CHAT_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -20,6 +20,7 @@ pub(crate) fn demo(name: &str) -> Command {
         "async_io" => env!("CARGO_BIN_EXE_async_io"),
         "memory_model" => env!("CARGO_BIN_EXE_memory_model"),
         "compare" => env!("CARGO_BIN_EXE_compare"),
+        "chat" => env!("CARGO_BIN_EXE_chat"),
         "crawl" => env!("CARGO_BIN_EXE_crawl"),
         "download" => env!("CARGO_BIN_EXE_download"),
         "fetch_many" => env!("CARGO_BIN_EXE_fetch_many"),

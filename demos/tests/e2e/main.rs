@@ -4,6 +4,8 @@
 //! Everything runs on the loopback interface, and every wait has a limit.
 
 mod bad_input;
+mod browser;
+mod chat;
 mod compare;
 mod crawl;
 mod download;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::kit::{closed_port, demo, finish, run, signal};
+use crate::kit::{Ran, closed_port, demo, finish, run, signal};
 
 /// A server that a test has started; ended with the test at the latest.
 pub(crate) struct Serving {
@@ -26,11 +26,12 @@ impl Drop for Serving {
 }
 
 pub(crate) fn serve(folder: &std::path::Path) -> Serving {
-    let mut child = demo("serve")
-        .args(["--listen", "127.0.0.1:0"])
-        .arg(folder)
-        .spawn()
-        .unwrap();
+    start(demo("serve").args(["--listen", "127.0.0.1:0"]).arg(folder))
+}
+
+/// Starts a server that says where it listens on its first line.
+pub(crate) fn start(command: &mut Command) -> Serving {
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();
     lines.read_line(&mut first).unwrap();
@@ -48,7 +49,24 @@ pub(crate) fn serve(folder: &std::path::Path) -> Serving {
 }
 
 impl Serving {
-    fn ask(&self, request: &str, body: &str) -> String {
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Sends it SIGINT; returns its end, and what it printed until then.
+    pub(crate) fn interrupt(mut self) -> (Ran, String) {
+        let child = self.child.take().unwrap();
+        signal(&child, Signal::SIGINT);
+        let ran = finish(child);
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        (ran, rest)
+    }
+
+    pub(crate) fn ask(&self, request: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -115,7 +133,7 @@ fn serve_gives_files_of_its_folder_and_no_others() {
 #[test]
 fn serve_has_a_json_api_and_stops_when_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = serve(folder.path());
+    let server = serve(folder.path());
     assert!(
         server
             .ask("POST /api/sum", "[1, 2, 3.5]")
@@ -148,12 +166,8 @@ fn serve_has_a_json_api_and_stops_when_asked() {
     );
     assert!(server.ask("GET /api/status", "").contains("\"requests\":"));
     assert!(server.ask("PUT /api/sum", "").starts_with("HTTP/1.1 405"));
-    let child = server.child.take().unwrap();
-    signal(&child, Signal::SIGINT);
-    let ran = finish(child);
+    let (ran, last) = server.interrupt();
     assert!(ran.status.success(), "{ran:?}");
-    let mut last = String::new();
-    server.lines.read_to_string(&mut last).unwrap();
     assert!(last.contains("every request was answered"), "{last}");
 }
 
