@@ -29,6 +29,7 @@
 //! | [`sync`] | locks and channels, for one loop or between threads |
 //! | [`future`], [`group`], [`cancel`] | many futures as one, and ending them early |
 //! | [`inspect`] | what waits for what, and why nothing happens |
+//! | [`trace`] | what all of it did, when, and because of what |
 
 pub mod cancel;
 pub mod context;
@@ -50,6 +51,7 @@ pub mod sync;
 pub mod sys;
 pub mod task;
 pub mod time;
+pub mod trace;
 pub mod unblock;
 
 pub use error::Error;

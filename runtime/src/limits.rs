@@ -132,3 +132,31 @@ pub const SPIN_TOO_LONG: Duration = Duration::from_micros(50);
 /// How many waits [`inspect::why`](crate::inspect::why) follows at most: more than
 /// that nobody reads.
 pub const WHY_STEPS: usize = 1_000;
+
+/// How many of its last events a thread keeps in a trace: 2 MiB, of which only
+/// what is written to exists. At a million events a second, the last 65 ms.
+pub const TRACE_EVENTS: usize = 65_536;
+
+/// How many threads of a program can record at a time; those beyond are counted.
+/// It is address space only, half a GiB.
+pub const TRACE_THREADS: usize = 256;
+
+/// Room for the names and spawn sites in a trace: a few thousand.
+pub const TRACE_NAME_BYTES: usize = 256 * 1024;
+
+/// How much of a name is kept.
+pub const TRACE_NAME_MAX: usize = 256;
+
+/// How many names a thread remembers to have noted. Spawns in a program come from
+/// some dozens of places.
+pub const TRACE_NAMES_CACHED: usize = 64;
+
+/// As [`TRACE_EVENTS`], of a worker process: 512 KiB for each thread.
+pub const TRACE_WORKER_EVENTS: usize = 16_384;
+
+/// As [`TRACE_THREADS`], of a worker process: one runs jobs, and a job may start
+/// some.
+pub const TRACE_WORKER_THREADS: usize = 4;
+
+/// As [`TRACE_NAME_BYTES`], of a worker process.
+pub const TRACE_WORKER_NAME_BYTES: usize = 16 * 1024;

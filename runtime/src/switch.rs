@@ -30,6 +30,9 @@ pub const LEAVES: usize = 64;
 #[cfg(loom)]
 pub const LEAVES: usize = 2;
 
+/// Whether this is a build for the model checker.
+pub const IN_MODEL: bool = cfg!(loom);
+
 #[cfg(loom)]
 pub use model::{weaken, weakened};
 
@@ -81,6 +84,12 @@ pub enum Weakening {
     DeliveryLooksTwice,
     /// A signal handler rings the bell before it sets the signal's bit.
     SignalRingsFirst,
+    /// A full trace ring's writer goes on to the next place without a fence.
+    TraceOverwritesUnannounced,
+    /// A trace record is announced without Release.
+    TraceAnnouncesEarly,
+    /// A reader of a trace ring doesn't look whether it was overtaken.
+    TraceTrustsItsCopy,
 }
 
 /// Whether the protocol is to run with this fault: never, outside of models.

@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use crate::inspect::{self, WaitsFor};
 use crate::limits::{BLOCKING_IDLE, BLOCKING_THREADS};
+use crate::trace::{Kind, emit};
 
 /// Runs `f` on a thread of the process-wide [`BlockingPool`] and returns a
 /// future of what it returns.
@@ -295,6 +296,11 @@ impl<T: Send> Run for Job<T> {
     }
 }
 
+/// What a trace knows a job by.
+fn address(job: &Arc<dyn Run>) -> u64 {
+    Arc::as_ptr(job).addr() as u64
+}
+
 /// A bounded pool of threads for calls that block.
 ///
 /// [`unblock`] uses one for the whole process; make another to bound some calls
@@ -387,6 +393,7 @@ impl Shared {
     }
 
     fn push(self: &Arc<Self>, job: Arc<dyn Run>) {
+        emit(Kind::BlockingPush, line!(), address(&job), 0);
         let mut queue = self.lock();
         queue.jobs.push_back(job);
         if queue.jobs.len() <= queue.idle {
@@ -430,7 +437,10 @@ impl Shared {
                 // The call's own panic is caught closer; this is for a result
                 // or a waker that panics, which must not cost us the thread.
                 let _ = panic::catch_unwind(AssertUnwindSafe(move || {
+                    let address = address(&job);
+                    emit(Kind::BlockingRun, line!(), address, 0);
                     job.run();
+                    emit(Kind::BlockingRunEnd, line!(), address, 0);
                     drop(job);
                 }));
                 queue = self.lock();

@@ -20,3 +20,4 @@ mod signal;
 mod sync;
 mod thread;
 mod token;
+mod trace;

@@ -381,6 +381,26 @@ pub const MODELS: &[Model] = &[
         proves: "twin: the completer doesn't look for a waker",
         file: "pools/src/thread/completion.rs",
     },
+    Model {
+        name: "trace::read_against_write",
+        proves: "who reads a trace ring while its thread writes gets whole records, under their numbers",
+        file: "runtime/src/trace/ring.rs",
+    },
+    Model {
+        name: "trace::read_against_write_unannounced_broken",
+        proves: "twin: the writer goes on to the next place without a fence",
+        file: "runtime/src/trace/ring.rs",
+    },
+    Model {
+        name: "trace::read_against_write_announced_early_broken",
+        proves: "twin: a record is announced without Release",
+        file: "runtime/src/trace/ring.rs",
+    },
+    Model {
+        name: "trace::read_against_write_trusting_broken",
+        proves: "twin: the reader doesn't look whether it was overtaken",
+        file: "runtime/src/trace/ring.rs",
+    },
 ];
 
 #[cfg(test)]

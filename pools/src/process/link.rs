@@ -22,6 +22,7 @@ use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
 use crate::process::ring::{Corrupt, Reader, Writer};
 use crate::process::role::Role;
 use crate::process::spin::Spin;
+use crate::process::traced::adopt_worker;
 use crate::process::worker::last_words::LastWords;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use threeply_runtime::sys::pidfd;
+use threeply_runtime::trace::session::Adoption;
 
 /// One worker, seen from its parent.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct Link {
     garbage: AtomicBool,
     /// Why it can't be used, if its initializer said so.
     refused: Mutex<Option<String>>,
+    /// Its place in our traces, for as long as it lives.
+    _traced: Option<Adoption>,
     /// Rooms of large results that are to be given back with the next request.
     returned: Mutex<Vec<[u64; 3]>>,
 }
@@ -90,7 +94,9 @@ impl Link {
         let reader = ReplyReader {
             ring: Reader::new(RingBytes::replies(&parts.memory)),
         };
+        let traced = adopt_worker(parts.pid, &parts.memory);
         let link = Link {
+            _traced: traced,
             pid: parts.pid,
             slot: parts.slot,
             nonce: parts.nonce,

@@ -12,6 +12,7 @@
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
+//! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`], [`cpu`] |
 //! | and what it writes | [`output`] |
 //! | look | [`statistics`] |
@@ -53,6 +54,7 @@ pub mod statistics;
 pub mod supervisor;
 pub mod terms;
 pub mod text;
+pub mod traced;
 pub mod trampoline;
 pub mod wire;
 pub mod worker;

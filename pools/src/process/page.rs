@@ -10,6 +10,8 @@
 //!  +RING    ├───────────────────────────┤          └──────────────────────────┘
 //!           │ ring of replies           │
 //!  +RING    ├───────────────────────────┤
+//!           │ trace, if it is built in  │
+//!           ├───────────────────────────┤
 //!           │ large results, written by │
 //!           │ the worker (sparse)       │
 //!           └───────────────────────────┘
@@ -33,6 +35,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use threeply_runtime::trace;
+use threeply_runtime::trace::board::{AtomicWord, Format};
 
 /// Where the rings start.
 const WORDS_LEN: usize = 4096;
@@ -255,6 +259,17 @@ impl Mapping {
         unsafe { self.start.cast::<Words>().as_ref() }
     }
 
+    /// The words of the worker's trace; none if tracing isn't built in.
+    pub fn trace_words(&self) -> &[AtomicWord] {
+        let start = self
+            .at(TRACE, TRACE_LEN)
+            .expect("part of every worker's file");
+        let len = TRACE_LEN / size_of::<AtomicWord>();
+        // SAFETY: mapped (invariant 1), at a whole page, and every bit pattern is
+        // a valid atomic.
+        unsafe { std::slice::from_raw_parts(start.cast().as_ptr(), len) }
+    }
+
     /// Puts the words into their initial state, before the worker is started: its
     /// first word is for the supervisor.
     pub fn initialize(&self) {
@@ -357,5 +372,13 @@ pub fn reply_counters(words: &Words) -> Counters<'_> {
     }
 }
 
+/// Where the worker's trace lies in its memory, and how long it is.
+const TRACE: usize = WORDS_LEN + 2 * limits::RING;
+const TRACE_LEN: usize = if trace::BUILT_IN {
+    Format::WORKER.bytes()
+} else {
+    0
+};
+
 /// Where large results start in a worker's memory.
-pub const RESULTS: usize = WORDS_LEN + 2 * limits::RING;
+pub const RESULTS: usize = TRACE + TRACE_LEN;

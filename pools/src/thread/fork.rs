@@ -16,11 +16,12 @@ use crate::switch::UnsafeCell;
 use crate::switch::atomic::{AtomicUsize, Ordering};
 use crate::thread::deque_model::Word;
 use crate::thread::fork_stack::Retired;
-use crate::thread::lane::{Lane, steal_one};
+use crate::thread::lane::Lane;
 use crate::thread::latch::Latch;
 use crate::thread::registry::Seat;
 use crate::thread::sleep::Interest;
 use crate::thread::worker::Patience;
+use threeply_runtime::trace::{Kind, emit};
 
 /// No thief has begun the fork.
 const NOBODY: usize = usize::MAX;
@@ -57,6 +58,13 @@ pub struct ForkRef(*const ForkHeader);
 // SAFETY: whoever holds it may run the fork (J2), whose closure and result are
 // `Send` by the bounds of `join`; the header is made of atomics and constants.
 unsafe impl Send for ForkRef {}
+
+impl ForkRef {
+    /// What a trace knows it by.
+    pub fn address(self) -> u64 {
+        self.0.addr() as u64
+    }
+}
 
 impl Word for ForkRef {
     fn into_word(self) -> usize {
@@ -97,6 +105,7 @@ where
         this.outcome
             .with_mut(|slot| unsafe { *slot = Some(outcome) });
         let owner = this.header.owner;
+        emit(Kind::LatchSet, line!(), fork.address(), owner as u64);
         this.header.latch.set();
         // From here on the fork may be gone (J3).
         seat.with_peer(owner, |owner| owner.parker.unpark());
@@ -122,8 +131,11 @@ pub fn run_stolen(fork: ForkRef, seat: &Seat) {
     seat.ask_for_sharing();
     // SAFETY: the frame is alive until the latch is set (J1).
     let run = unsafe { &*fork.0 }.run;
+    let address = fork.address();
+    emit(Kind::ForkRun, line!(), address, seat.lane.index() as u64);
     // SAFETY: `run` was set for the type of this fork; we hold it by J2.
     unsafe { run(fork, seat) };
+    emit(Kind::ForkRunEnd, line!(), address, 0);
 }
 
 /// Runs `a` and `b`, possibly at the same time; each is told whether a thief runs
@@ -209,6 +221,15 @@ enum Ended {
 /// Waits until a stolen fork has been run, meanwhile helping its thief.
 #[cold]
 fn wait_for_thief(seat: &Seat, fork: ForkRef) -> Ended {
+    let owner = seat.lane.index() as u64;
+    emit(Kind::LatchWait, line!(), fork.address(), owner);
+    let ended = wait_for_outcome(seat, fork);
+    let handed_back = u64::from(matches!(ended, Ended::HandedBack));
+    emit(Kind::LatchWaitEnd, line!(), fork.address(), handed_back);
+    ended
+}
+
+fn wait_for_outcome(seat: &Seat, fork: ForkRef) -> Ended {
     let lane = &seat.lane;
     // SAFETY: the fork is in the caller's frame (J1).
     let header = unsafe { &*fork.0 };
@@ -259,7 +280,7 @@ fn take_back(lane: &Lane, fork: ForkRef) -> bool {
 /// from ours; true if there was one.
 fn help_thief(seat: &Seat, header: &ForkHeader, thief: usize) -> bool {
     let stolen = seat.with_peer(thief, |thief| {
-        let stolen = steal_one(&thief.forks);
+        let stolen = thief.steal_fork(seat.lane.index(), false);
         if stolen.is_none() {
             thief.demand_fork();
         }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use crate::limits::UNPROMOTED_FORKS;
 use crate::switch::{Owner, Weakening, weakened};
 use crate::thread::deque_model::Word;
+use threeply_runtime::trace::{Kind, emit};
 
 const CAPACITY: u32 = UNPROMOTED_FORKS as u32;
 
@@ -109,9 +110,11 @@ impl<T: Copy + Word> ForkStack<T> {
         }
         let at = self.bottom.get();
         let fork = self.ring[(at % CAPACITY) as usize].take();
+        let fork = fork.expect("positions from bottom to top are filled");
         self.bottom.set(at.wrapping_add(1));
-        self.shared
-            .push(fork.expect("positions from bottom to top are filled"));
+        let address = fork.into_word() as u64;
+        emit(Kind::Promote, line!(), address, u64::from(at));
+        self.shared.push(fork);
         true
     }
 

@@ -13,6 +13,7 @@ use crate::switch::UnsafeCell;
 use crate::thread::completion::Completion;
 use crate::thread::deque_model::Word;
 use crate::thread::registry::Seat;
+use threeply_runtime::trace::{Kind, emit};
 
 /// Work in a queue: run once, or discarded once.
 pub trait Task: Send + Sized {
@@ -76,6 +77,11 @@ impl JobRef {
         Self(NonNull::from(Box::leak(job)).cast())
     }
 
+    /// What a trace knows it by.
+    pub fn address(&self) -> u64 {
+        self.0.addr().get() as u64
+    }
+
     /// The tag of the job's scope, or 0.
     pub fn tag(&self) -> usize {
         // SAFETY: Q1, and the job is alive until used (Q2).
@@ -86,8 +92,11 @@ impl JobRef {
     pub fn run(self, seat: &Seat) {
         // SAFETY: Q1.
         let run = unsafe { self.0.as_ref() }.vtable.run;
+        let address = self.address();
+        emit(Kind::JobRun, line!(), address, seat.lane.index() as u64);
         // SAFETY: Q1, Q2.
         unsafe { run(self.0, seat) }
+        emit(Kind::JobRunEnd, line!(), address, 0);
     }
 
     /// Drops the job; a handle is told that the pool is closed.

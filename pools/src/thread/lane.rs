@@ -18,6 +18,7 @@ use crate::thread::fork::ForkRef;
 use crate::thread::fork_stack::ForkStack;
 use crate::thread::job::JobRef;
 use crate::thread::parker::Parker;
+use threeply_runtime::trace::{Kind, emit};
 
 /// A cache line (two, as the prefetcher fetches pairs) of its own.
 #[derive(Debug, Default)]
@@ -52,6 +53,32 @@ impl LaneShared {
     /// Is there anything here that an idle worker could take?
     pub fn has_work(&self) -> bool {
         !self.forks.is_empty() || !self.jobs.is_empty() || !self.returned.is_empty()
+    }
+
+    /// Takes the oldest fork that is offered here, for lane `thief`; or, if wanted,
+    /// one that was handed back.
+    pub fn steal_fork(&self, thief: usize, or_returned: bool) -> Option<ForkRef> {
+        let mut fork = steal_one(&self.forks);
+        if fork.is_none() && or_returned {
+            fork = self.returned.take(|_| true);
+        }
+        if let Some(fork) = fork {
+            let lanes = (thief as u64) << 32 | self.index as u64;
+            emit(Kind::ForkSteal, line!(), fork.address(), lanes);
+        }
+        fork
+    }
+
+    /// Takes the oldest job here, for lane `thief`.
+    pub fn steal_job(&self, thief: usize) -> Option<JobRef> {
+        let job = steal_one(&self.jobs)?;
+        self.tell_of_steal(&job, thief);
+        Some(job)
+    }
+
+    fn tell_of_steal(&self, job: &JobRef, thief: usize) {
+        let lanes = (thief as u64) << 32 | self.index as u64;
+        emit(Kind::JobSteal, line!(), job.address(), lanes);
     }
 
     /// Asks the owner for a fork.
@@ -189,6 +216,7 @@ impl Lane {
     /// Adds a job, tagged with its scope or 0.
     #[inline]
     pub fn push_job(&self, job: JobRef, tag: usize) {
+        emit(Kind::JobPush, line!(), job.address(), self.index() as u64);
         if tag != 0 && self.tag_hint.get() != tag {
             self.tag_hint.set(tag);
             self.shared.tag_hint.store(tag, Ordering::Relaxed);
@@ -222,10 +250,13 @@ impl Lane {
     }
 
     /// Steals a batch from another lane's jobs into this one, and one to run.
-    pub fn steal_jobs_from(&self, victim: &Thief<JobRef>) -> Option<JobRef> {
+    pub fn steal_jobs_from(&self, victim: &LaneShared) -> Option<JobRef> {
         loop {
-            match victim.steal_batch_and_pop(&self.jobs) {
-                Steal::Success(job) => return Some(job),
+            match victim.jobs.steal_batch_and_pop(&self.jobs) {
+                Steal::Success(job) => {
+                    victim.tell_of_steal(&job, self.index());
+                    return Some(job);
+                }
                 Steal::Empty => return None,
                 Steal::Retry => {}
             }
@@ -236,7 +267,10 @@ impl Lane {
     pub fn steal_injected(&self, injector: &crate::switch::Injector<JobRef>) -> Option<JobRef> {
         loop {
             match injector.steal_batch_and_pop(&self.jobs) {
-                Steal::Success(job) => return Some(job),
+                Steal::Success(job) => {
+                    emit(Kind::JobTake, line!(), job.address(), self.index() as u64);
+                    return Some(job);
+                }
                 Steal::Empty => return None,
                 Steal::Retry => {}
             }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::switch::atomic::{AtomicU32, Ordering};
 use crate::switch::{Condvar, Mutex};
+use threeply_runtime::trace::{Kind, emit};
 
 /// Neither parked nor woken.
 const EMPTY: u32 = 0;
@@ -68,12 +69,26 @@ impl Parker {
             self.state.swap(EMPTY, Ordering::Acquire); // as above
             return;
         }
+        self.falls_asleep();
         loop {
             guard = self.bell.wait(guard).unwrap();
             if self.take_token() {
-                return;
+                return self.wakes_up();
             }
         }
+    }
+
+    fn falls_asleep(&self) {
+        emit(Kind::ThreadPark, line!(), self.address(), 0);
+    }
+
+    fn wakes_up(&self) {
+        emit(Kind::ThreadParkEnd, line!(), self.address(), 0);
+    }
+
+    /// What a trace knows it by.
+    fn address(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 
     /// [`park`](Self::park) until `deadline` at the latest; was there a token?
@@ -90,17 +105,20 @@ impl Parker {
             self.state.swap(EMPTY, Ordering::Acquire); // as in `park`
             return true;
         }
-        loop {
+        self.falls_asleep();
+        let woken = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 // Acquire: as in `park`, if the token came just now.
-                return self.state.swap(EMPTY, Ordering::Acquire) == TOKEN;
+                break self.state.swap(EMPTY, Ordering::Acquire) == TOKEN;
             }
             guard = self.bell.wait_timeout(guard, left).unwrap().0;
             if self.take_token() {
-                return true;
+                break true;
             }
-        }
+        };
+        self.wakes_up();
+        woken
     }
 
     /// Leaves a token and wakes the owner if it sleeps. The only system call is
@@ -108,6 +126,7 @@ impl Parker {
     pub fn unpark(&self) {
         // Release: pairs with the Acquire of whoever consumes the token.
         if self.state.swap(TOKEN, Ordering::Release) == PARKED {
+            emit(Kind::Unpark, line!(), self.address(), 0);
             // The owner changes to PARKED under the lock and gives the lock up
             // only by waiting: after this it can't miss the bell.
             drop(self.lock.lock().unwrap());

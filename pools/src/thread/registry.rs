@@ -18,6 +18,7 @@ use crate::thread::lane::{Lane, LaneShared, steal_one};
 use crate::thread::sites::{self, Site};
 use crate::thread::sleep::{Provide, Sleep, Work};
 use crate::thread::{context, fork, forked, worker};
+use threeply_runtime::trace::{Kind, emit};
 
 /// What the builder decided.
 pub struct Config {
@@ -303,6 +304,7 @@ impl Registry {
     /// Queues a job from outside, or from a thread that keeps its own deque for
     /// something else.
     pub fn inject(self: &Arc<Self>, job: JobRef) {
+        emit(Kind::JobInject, line!(), job.address(), job.tag() as u64);
         let work = match job.tag() {
             0 => {
                 self.injector.push(job);
@@ -342,6 +344,7 @@ impl Registry {
         let staffed = self.staffed.lock().unwrap();
         for &index in staffed.iter() {
             if let Some(job) = make(index) {
+                emit(Kind::JobPost, line!(), job.address(), index as u64);
                 lanes[index].inbox.push(job);
                 lanes[index].parker.unpark();
             }
@@ -593,7 +596,8 @@ impl Seat {
 
     /// Steals a promoted fork, or one that was handed back.
     pub fn steal_fork(&self) -> Option<ForkRef> {
-        self.find_peer(|peer| steal_one(&peer.forks).or_else(|| peer.returned.take(|_| true)))
+        let thief = self.lane.index();
+        self.find_peer(|peer| peer.steal_fork(thief, true))
     }
 
     /// Steals a job: injected, or of another lane.
@@ -601,7 +605,7 @@ impl Seat {
         if let Some(job) = self.take_injected() {
             return Some(job);
         }
-        self.find_peer(|peer| self.lane.steal_jobs_from(&peer.jobs))
+        self.find_peer(|peer| self.lane.steal_jobs_from(peer))
     }
 
     /// Takes a job that came from outside.

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex};
 use crate::switch::atomic::{AtomicBool, AtomicIsize, Ordering};
 use crate::thread::context;
 use crate::thread::job::{JobRef, Task};
-use crate::thread::lane::steal_one;
 use crate::thread::registry::{Registry, Seat};
 use crate::thread::sleep::Interest;
 use crate::thread::worker::Patience;
@@ -215,7 +214,7 @@ fn steal_tagged(seat: &Seat, tag: usize) -> Option<JobRef> {
         if peer.tag_hint.load(Ordering::Relaxed) != tag {
             return None;
         }
-        steal_one(&peer.jobs)
+        peer.steal_job(seat.lane.index())
     });
     let found = found.or_else(|| seat.take_stray())?;
     if found.tag() == tag {

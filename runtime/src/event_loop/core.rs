@@ -33,6 +33,7 @@ use crate::task::join::JoinHandle;
 use crate::task::slab::{MAILBOX, Scheduler};
 use crate::time::Timers;
 use crate::time::clock::Clock;
+use crate::trace::{self, Kind};
 
 /// Where a loop is in its life: Open → (Draining →) Closing → Closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub struct Core {
     pub(crate) turn_budget: Cell<u32>,
     /// Whether other threads have woken tasks since the loop last went to sleep.
     pub(super) collected: Cell<bool>,
+    /// Whether polls are timed or traced: as of the beginning of the turn.
+    pub(super) watched: Cell<bool>,
     forks: u32,
     inspector: Inspector,
 }
@@ -114,6 +117,7 @@ impl Core {
             fired: Cell::default(),
             turn_budget: Cell::new(options.turn_budget),
             collected: Cell::new(false),
+            watched: Cell::new(options.time_polls),
             forks: super::fork::count(),
             inspector: Inspector::default(),
             options,
@@ -292,7 +296,19 @@ impl Core {
         };
         let task = erased::make(&mut self.blocks.borrow_mut(), birth, future);
         scheduler.fill(wake_id, task.task().clone(), true);
+        if trace::is_on() {
+            tell_of_spawn(task.task());
+        }
         task
+    }
+
+    /// Learns whether a trace is being recorded: once a turn, so that polls needn't
+    /// ask.
+    #[inline]
+    pub(crate) fn look_at_the_trace(&self) {
+        if trace::BUILT_IN {
+            self.watched.set(self.options.time_polls || trace::is_on());
+        }
     }
 
     #[cold]
@@ -354,5 +370,14 @@ impl Core {
 
     pub(super) fn is_forked(&self) -> bool {
         self.forks != super::fork::count()
+    }
+}
+
+#[cold]
+fn tell_of_spawn(task: &TaskRef) {
+    let (id, site) = (task.id().get(), trace::names::site(task.site()));
+    trace::emit(Kind::Spawn, line!(), id, site);
+    if let Some(name) = task.name() {
+        trace::names::name_task(id, &name);
     }
 }

@@ -18,11 +18,13 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 extern "C" fn in_child() {
     // Relaxed: the child has one thread, the one that made it.
     FORKS.fetch_add(1, Ordering::Relaxed);
+    // Its one thread must not write where the threads of its parent do.
+    crate::trace::gate::turn_off();
 }
 
 /// How many forks lie between the first process of this program and this one,
 /// counted since the first call.
-pub(super) fn count() -> u32 {
+pub(crate) fn count() -> u32 {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
         // SAFETY: the handler only adds to an atomic, which is async-signal-safe.

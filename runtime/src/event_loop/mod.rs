@@ -7,7 +7,7 @@
 pub mod builder;
 pub mod core;
 pub mod ending;
-mod fork;
+pub(crate) mod fork;
 pub mod handle;
 pub mod remote_handle;
 pub mod run_queue;
@@ -141,6 +141,9 @@ impl EventLoop {
             &core.counters.run_ns,
             crate::time::clock::saturating_ns(began.elapsed()),
         );
+        if result.is_err() {
+            turn::end_traced(&main, true);
+        }
         core.leave_main(main);
         core.finish_dumps();
         drop(entered);

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::limits::{EVENTS_AT_ONCE, SPIN_AFTER_WAKES, SPIN_SKIP, SPIN_TOO_LONG};
 use crate::reactor::Own;
 use crate::sys::timerfd::TimerFd;
+use crate::trace::{Kind, emit};
 
 /// What a loop needs to sleep.
 #[derive(Default)]
@@ -95,6 +96,8 @@ impl Core {
         }
         add(&self.counters.parks, 1);
         let began = std::time::Instant::now();
+        let until = deadline.unwrap_or(u64::MAX);
+        emit(Kind::Park, line!(), u64::from(self.loop_id()), until);
         self.wait_for_io(None);
         let slept = crate::time::clock::saturating_ns(began.elapsed());
         add(&self.counters.idle_ns, slept);

@@ -37,7 +37,8 @@ use crate::task::cell::{Borrowed, TaskRef};
 use crate::task::hook::contain;
 use crate::task::id::WakeId;
 use crate::task::slab::MAILBOX;
-use crate::task::waker::waker;
+use crate::task::waker::{id_of, waker};
+use crate::trace::{Kind, emit};
 
 impl Core {
     /// Runs the loop until `main`, whose place is that of `main_task`, is ready.
@@ -46,7 +47,14 @@ impl Core {
             |core| {
                 core.begin_poll(main_task.wake_id());
                 let waker = waker(main_task.wake_id());
+                let watched = core.watched.get();
+                if watched {
+                    begin_traced(main_task);
+                }
                 let polled = main.as_mut().poll(&mut Context::from_waker(&waker));
+                if watched {
+                    end_traced(main_task, polled.is_ready());
+                }
                 core.current.set(NOBODY);
                 match polled {
                     Poll::Ready(output) => Some(output),
@@ -63,6 +71,7 @@ impl Core {
         main_task: &TaskRef,
     ) -> T {
         let main_place = main_task.wake_id().slot();
+        self.look_at_the_trace();
         // When the last turn ended, if it used up its budget.
         let mut full_since: Option<Instant> = None;
         loop {
@@ -117,29 +126,38 @@ impl Core {
 
     #[inline]
     fn poll_task(&self, place: u32, task: Borrowed) {
-        if self.options.time_polls {
-            return self.poll_task_timed(place, task);
+        if self.watched.get() {
+            return self.poll_task_watched(place, task);
         }
         self.poll_task_plain(place, task);
     }
 
     #[cold]
-    fn poll_task_timed(&self, place: u32, task: Borrowed) {
-        let began = Instant::now();
-        self.poll_task_plain(place, task);
-        let took = crate::time::clock::saturating_ns(began.elapsed());
-        let longest = &self.counters.longest_poll_ns;
-        longest.set(longest.get().max(took));
+    fn poll_task_watched(&self, place: u32, task: Borrowed) {
+        // Counted: it is told of when the poll is over, and the task perhaps gone.
+        let counted = task.clone();
+        begin_traced(&counted);
+        let began = self.options.time_polls.then(Instant::now);
+        let ended = self.poll_task_plain(place, task);
+        if let Some(began) = began {
+            let took = crate::time::clock::saturating_ns(began.elapsed());
+            let longest = &self.counters.longest_poll_ns;
+            longest.set(longest.get().max(took));
+        }
+        end_traced(&counted, ended);
     }
 
+    /// Whether the task has ended.
     #[inline]
-    fn poll_task_plain(&self, place: u32, task: Borrowed) {
+    fn poll_task_plain(&self, place: u32, task: Borrowed) -> bool {
         self.begin_poll(task.wake_id());
         let waker = waker(task.wake_id());
-        if task.poll(&mut Context::from_waker(&waker)) {
+        let ended = task.poll(&mut Context::from_waker(&waker));
+        if ended {
             self.end(place, &task);
         }
         self.current.set(NOBODY);
+        ended
     }
 
     pub(crate) fn leave_poll(&self) {
@@ -163,6 +181,7 @@ impl Core {
     }
 
     fn look_around(&self) {
+        self.look_at_the_trace();
         self.fire_timers(); // Step 2.
         if self.scheduler.borrow().queue.is_empty()
             && self.mail.borrow().is_empty()
@@ -186,6 +205,8 @@ impl Core {
         let now = timers.now_ns();
         timers.driver().borrow_mut().expire(now, &mut fired);
         for waker in fired.drain(..) {
+            let waiter = id_of(&waker).map_or(0, |id| id.0);
+            emit(Kind::TimerFired, line!(), waiter, now);
             contain(|| waker.wake());
         }
         self.fired.set(fired);
@@ -217,6 +238,7 @@ impl Core {
             let Some(call) = self.mail.borrow_mut().pop_front() else {
                 return;
             };
+            emit(Kind::Mail, line!(), 0, 0);
             contain(|| call.make(self));
         }
     }
@@ -226,4 +248,14 @@ impl Core {
         let queued = mem::take(&mut *self.mail.borrow_mut());
         queued.into_iter().chain(self.remote.close())
     }
+}
+
+#[cold]
+fn begin_traced(task: &TaskRef) {
+    emit(Kind::Poll, line!(), task.id().get(), task.wake_id().0);
+}
+
+#[cold]
+pub(super) fn end_traced(task: &TaskRef, ended: bool) {
+    emit(Kind::PollEnd, line!(), task.id().get(), u64::from(ended));
 }

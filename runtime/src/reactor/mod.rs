@@ -33,6 +33,8 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
 
+use crate::trace::{Kind, emit};
+
 pub use source::{Direction, Source};
 
 /// The table of watched descriptors, and epoll beneath it.
@@ -203,6 +205,9 @@ impl Reactor {
         }
         let waited = poll.as_mut().expect("made above").poll(events, timeout);
         drop(poll);
+        if timeout.is_none() {
+            emit(Kind::ParkEnd, line!(), 0, 0);
+        }
         match waited {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             result => result?,

@@ -51,6 +51,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::Reactor;
+use crate::trace::{Kind, emit};
 
 /// What one waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,6 +292,7 @@ impl Source {
             side.ended.set(true);
         }
         side.reserved.set(false);
+        emit(Kind::Ready, line!(), self.fd as u64, direction as u64);
         if let Some(waker) = side.seat.take() {
             waker.wake();
         }

@@ -33,6 +33,7 @@ use super::place::Line;
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::context;
 use crate::inspect::{About, SyncKind};
+use crate::trace::{Kind, emit};
 
 mod receiver;
 mod sender;
@@ -109,6 +110,8 @@ impl<T> State<T> {
             }
             return Err(value);
         }
+        let channel = std::ptr::from_ref(self).addr();
+        emit(Kind::Send, line!(), channel as u64, 1);
         self.queue.push_back(value);
         after.wake(self.receiver.take());
         Ok(())

@@ -24,6 +24,7 @@ use std::task::{Poll, Waker};
 use super::after::After;
 use crate::limits::WAIT_QUEUE_KEEP;
 use crate::switch::{Weakening, weakened};
+use crate::trace::{Kind, emit};
 
 /// "No slot": the end of a list. Out of bounds of `slots`, whatever it holds, so
 /// looking it up is the test for it.
@@ -152,6 +153,8 @@ impl<A: Copy> WaitQueue<A> {
     ///
     /// With 2³² − 1 waiters in one line.
     pub fn join(&mut self, ask: A, waker: Waker) -> Ticket {
+        let line = std::ptr::from_ref(self).addr();
+        emit(Kind::TurnWait, line!(), line as u64, 0);
         let index = match self.slots.get_mut(self.free as usize) {
             // Field by field: a slot built aside and moved here is read back by
             // wide loads of fresh narrow stores, which stalls.
@@ -230,6 +233,13 @@ impl<A: Copy> WaitQueue<A> {
         }
         let index = self.head;
         self.unlink(index);
+        let line = std::ptr::from_ref(self).addr();
+        emit(
+            Kind::TurnGrant,
+            line!(),
+            line as u64,
+            u64::from(turn == Turn::Released),
+        );
         let slot = &mut self.slots[index as usize];
         slot.turn = turn;
         after.wake(slot.waker.take());

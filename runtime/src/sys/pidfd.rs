@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::trace::{Kind, emit};
+
 /// Opens a pidfd, closed on `exec`, of a process that exists already.
 ///
 /// Safe from mix-ups only for a child that has not been reaped, since its number
@@ -91,7 +93,8 @@ fn wait(pidfd: &impl AsFd, options: i32) -> io::Result<Option<ExitStatus>> {
     // SAFETY: all zeros is a valid siginfo_t, and the kernel wrote nothing less.
     let info = unsafe { info.assume_init() };
     // SAFETY: waitid fills si_pid, or leaves our zero if nothing has ended.
-    if unsafe { info.si_pid() } == 0 {
+    let pid = unsafe { info.si_pid() };
+    if pid == 0 {
         return Ok(None);
     }
     // SAFETY: after waitid with WEXITED the child fields of the union are valid.
@@ -102,6 +105,14 @@ fn wait(pidfd: &impl AsFd, options: i32) -> io::Result<Option<ExitStatus>> {
         libc::CLD_DUMPED => code | 0x80,
         _ => code,
     };
+    let by_signal = u64::from(info.si_code != libc::CLD_EXITED) << 32;
+    let how = u64::from(code.unsigned_abs()) | by_signal;
+    emit(
+        Kind::ProcessExit,
+        line!(),
+        u64::from(pid.unsigned_abs()),
+        how,
+    );
     Ok(Some(ExitStatus::from_raw(word)))
 }
 

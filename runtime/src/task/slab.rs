@@ -36,6 +36,7 @@ use super::id::{GENERATION_BITS, WakeId};
 use super::prefetch::prefetch;
 use crate::event_loop::run_queue::RunQueue;
 use crate::limits::{MAX_TASKS, PREFETCH_FROM_TASKS, PREFETCH_PLACES_AHEAD};
+use crate::trace::{Kind, emit};
 
 /// The place whose "wakes" mean that another thread left a call in the loop's
 /// mailbox.
@@ -175,6 +176,7 @@ impl Scheduler {
         {
             word.0 |= QUEUED;
             self.queue.push(id.slot());
+            emit(Kind::Wake, line!(), id.0, 0);
         } else {
             self.wake_in_vain(id);
         }
@@ -183,6 +185,7 @@ impl Scheduler {
     /// The task is queued already, or gone.
     #[cold]
     fn wake_in_vain(&mut self, id: WakeId) {
+        emit(Kind::Wake, line!(), id.0, 1);
         let word = self.words.get(id.slot() as usize);
         if word.is_none_or(|word| word.0 & !QUEUED != id.generation()) {
             self.wakes_spurious += 1;
@@ -193,15 +196,19 @@ impl Scheduler {
     /// generation on the way.
     pub(crate) fn wake_place(&mut self, number: u32) {
         self.wakes_remote += 1;
+        let mut in_vain = true;
         match self.words.get_mut(number as usize) {
             Some(word) if word.0 & EMPTY == 0 => {
                 if !word.is_queued() {
                     word.0 |= QUEUED;
                     self.queue.push(number);
+                    in_vain = false;
                 }
             }
             _ => self.wakes_spurious += 1,
         }
+        let place = WakeId::new(self.loop_id, 0, number);
+        emit(Kind::Collected, line!(), place.0, u64::from(in_vain));
     }
 
     /// The next task to be polled. Transition 3 for ghosts.

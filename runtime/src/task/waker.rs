@@ -24,6 +24,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use super::id::WakeId;
 use crate::context;
 use crate::remote::table;
+use crate::trace::{Kind, emit};
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, drop);
 
@@ -67,6 +68,8 @@ pub(crate) fn wake_id(id: WakeId) {
 
 #[cold]
 fn wake_elsewhere(id: WakeId) {
+    // Before: the loop may be faster than we.
+    emit(Kind::WakeElsewhere, line!(), id.0, 0);
     if let Some(remote) = table::find(id.loop_id()) {
         remote.wake(id.slot());
     }

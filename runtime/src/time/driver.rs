@@ -35,6 +35,8 @@ use std::collections::BinaryHeap;
 use std::task::Waker;
 
 use super::wheel::{Entry, KEPT_CAPACITY, Place, Wheel};
+use crate::task::waker::id_of;
+use crate::trace::{Kind, emit};
 
 /// Dead entries that are tolerated beyond the number of living ones before all
 /// slots are swept.
@@ -170,6 +172,8 @@ impl TimerDriver {
             Some(index) => index,
             None => self.add_place(),
         };
+        let waiter = id_of(&waker).map_or(0, |id| id.0);
+        emit(Kind::TimerSet, line!(), waiter, deadline_ns);
         let timer = &mut self.timers[index as usize];
         let entry = Entry {
             deadline: deadline_ns,

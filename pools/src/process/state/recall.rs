@@ -9,6 +9,7 @@ use crate::process::state::worker::Worker;
 use crate::process::state::{Delivery, State};
 use std::sync::Arc;
 use std::time::Instant;
+use threeply_runtime::trace::{Kind, emit};
 
 impl State {
     /// Whether the supervisor must be told that ticks are needed from now on.
@@ -80,6 +81,8 @@ impl State {
     ) {
         let first_unclaimed = worker.link.words().claim.first_unclaimed();
         let back = worker.take_from(first_unclaimed);
+        let pid = u64::from(worker.link.pid);
+        emit(Kind::WorkerDeath, line!(), pid, back.len() as u64);
         let users = back.into_iter().filter(|job| !job.target.is_internal());
         for job in users.rev() {
             self.enqueue_first(job);

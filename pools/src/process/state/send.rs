@@ -10,6 +10,7 @@ use crate::process::wire;
 use crate::switch::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use threeply_runtime::trace::{Kind, emit};
 
 impl State {
     /// Sends a worker its initializer, before anything else.
@@ -157,6 +158,9 @@ impl State {
             worker.front_since = now;
         }
         let limited = job.is_limited();
+        // Before: the worker may be faster than we.
+        let frame = u64::from(worker.link.pid) | u64::from(job.count) << 32;
+        emit(Kind::FrameOut, line!(), frame, seq);
         match job.with_frame(seq, |parts| worker.requests.write(&counters, parts)) {
             Ok(true) => {}
             Ok(false) => return Err(job),

@@ -12,6 +12,7 @@ use crate::process::worker::panics::PanicReport;
 use crate::switch::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
+use threeply_runtime::trace::{Kind, emit};
 
 impl State {
     /// Notes what a worker has sent, and gathers the outcomes.
@@ -48,6 +49,7 @@ impl State {
             } else {
                 Arc::clone(&sent.job.target)
             };
+            emit(Kind::ReplyIn, line!(), u64::from(link.pid), header.seq);
             worker.open -= 1;
             worker.done += 1;
             worker.front_begins(now);
@@ -133,6 +135,7 @@ impl State {
             worker.stage = Stage::Ready;
             // What its start took isn't its job's fault.
             self.front_begins(link.slot, Instant::now());
+            emit(Kind::WorkerReady, line!(), u64::from(link.pid), 0);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::process::page::{RingBytes, Words, reply_counters};
 use crate::process::ring::{Corrupt, Writer};
 use crate::process::wire;
 use crate::process::worker::serve::{Bells, Gone};
+use threeply_runtime::trace::{Kind, emit};
 
 /// The writing end of the ring of replies, and those who wait for them.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Replies<'w> {
     ring: Writer<RingBytes>,
     words: &'w Words,
     bells: Bells,
+    /// Our process id, for traces.
+    pid: u64,
 }
 
 impl<'w> Replies<'w> {
@@ -25,6 +28,7 @@ impl<'w> Replies<'w> {
             ring: Writer::new(ring),
             words,
             bells,
+            pid: u64::from(std::process::id()),
         }
     }
 
@@ -41,6 +45,9 @@ impl<'w> Replies<'w> {
     pub fn publish(&mut self, kind: u8, seq: u64, body: &[u8]) -> Result<(), Gone> {
         debug_assert!(body.len() <= INLINE_MAX);
         let header: [u8; HEADER_LEN] = wire::header(kind, seq, 1, body.len()).to_bytes();
+        if kind != wire::HELLO {
+            emit(Kind::ReplyOut, line!(), self.pid, seq);
+        }
         let counters = reply_counters(self.words);
         while !self.ring.write(&counters, &[&header, body]).map_err(lost)? {
             // The parent must read; then it rings.

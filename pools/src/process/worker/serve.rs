@@ -23,6 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use threeply_runtime::sys::pidfd;
+use threeply_runtime::trace::{self, Kind, emit};
 
 /// Exit codes of a worker that ends by itself.
 pub mod exit {
@@ -174,6 +175,8 @@ struct Worker {
     arguments: Arc<Mapping>,
     results: Arena,
     nonce: u64,
+    /// Our process id, for traces.
+    pid: u64,
     /// Reused for every result that fits in a ring.
     buffer: Vec<u8>,
     spin: Spin,
@@ -198,6 +201,7 @@ fn set_up(marker: Marker) -> io::Result<Worker> {
     let arguments = SharedFile::inherited(own(fd::ARGUMENTS))?.map(false)?;
     let keep: &'static Mapping = Box::leak(Box::new(Arc::clone(&memory)));
     let words = keep.words();
+    trace::session::follow(keep.trace_words());
     let bells = Bells {
         own: own(fd::BELL),
         caller: own(fd::CALLER),
@@ -215,6 +219,7 @@ fn set_up(marker: Marker) -> io::Result<Worker> {
         words,
         arguments,
         nonce: marker.nonce,
+        pid: u64::from(std::process::id()),
         buffer: Vec::with_capacity(INLINE_MAX),
         spin: Spin::default(),
         marks: Marks::new(words.marks.load(Ordering::Relaxed), marker.nonce),
@@ -306,6 +311,11 @@ impl Worker {
             let header = Header::from_bytes(*header);
             self.requests.peek(HEADER_LEN, &mut frame[HEADER_LEN..need]);
             self.requests.advance(&counters, need);
+            trace::session::look_at_the_parent();
+            if header.count != 0 {
+                let frame = self.pid | u64::from(header.count) << 32;
+                emit(Kind::FrameIn, line!(), frame, header.seq);
+            }
             return Ok((header, need - HEADER_LEN));
         }
     }
@@ -349,7 +359,9 @@ impl Worker {
             if !self.words.claim.try_claim(seq) {
                 break; // Taken back, and with it all that follow.
             }
+            emit(Kind::ProcessRun, line!(), self.pid, seq);
             let succeeded = self.run_one(call, seq, argument)?;
+            emit(Kind::ProcessRunEnd, line!(), self.pid, seq);
             if header.kind == wire::INITIALIZE && !succeeded {
                 self.replies.wake(u64::MAX - 1)?;
                 loop {

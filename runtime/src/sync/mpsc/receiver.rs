@@ -19,6 +19,7 @@ use crate::sync::blocking;
 use crate::sync::coop;
 use crate::sync::errors::TryRecvError;
 use crate::sync::family::{Family, Lock, Shared};
+use crate::trace::{Kind, emit};
 
 /// The receiver of an [`unbounded_channel`](super::unbounded_channel); the same type serves both kinds.
 pub type UnboundedReceiver<F, T> = Receiver<F, T>;
@@ -171,13 +172,16 @@ fn take<T>(
     batch: &mut VecDeque<T>,
     after: &mut After,
 ) -> Result<T, TryRecvError> {
+    let channel = std::ptr::from_ref(state).addr() as u64;
     if state.capacity.is_some() {
         if let Some(item) = state.queue.pop_front() {
+            emit(Kind::Receive, line!(), channel, 1);
             state.slots.give(1, after);
             return Ok(item);
         }
     } else if !state.queue.is_empty() {
         std::mem::swap(&mut state.queue, batch);
+        emit(Kind::Receive, line!(), channel, batch.len() as u64);
         return batch.pop_front().ok_or(TryRecvError::Empty);
     }
     match state.is_finished() {

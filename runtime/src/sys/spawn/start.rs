@@ -30,9 +30,21 @@ use super::child::{self, Placement, Plan};
 use super::{Exec, Limit, Spawned, Stage};
 use crate::limits::SPAWN_STACK_BYTES;
 use crate::sys::pidfd;
+use crate::trace::{Kind, emit};
 
 /// Starts `exec`, or tells the step that failed and why.
 pub(super) fn start(
+    exec: &Exec,
+    fds: &[(BorrowedFd<'_>, RawFd)],
+) -> Result<Spawned, (Stage, io::Error)> {
+    emit(Kind::ProcessStart, line!(), 0, 0);
+    let started = start_untold(exec, fds);
+    let pid = started.as_ref().map_or(0, |started| started.pid);
+    emit(Kind::ProcessStartEnd, line!(), u64::from(pid), 0);
+    started
+}
+
+fn start_untold(
     exec: &Exec,
     fds: &[(BorrowedFd<'_>, RawFd)],
 ) -> Result<Spawned, (Stage, io::Error)> {

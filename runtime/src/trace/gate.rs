@@ -1,0 +1,53 @@
+//! Whether anything is recorded: the one load and branch that an event costs
+//! while it isn't, and the one place that knows whether tracing is built in.
+//!
+//! Read before: [`super`]. Next: [`super::event`].
+//!
+//! Code of ours that has something to tell calls [`emit`]. Without the Cargo
+//! feature `trace` that is an empty function. With it, it looks at one word:
+//! ```text
+//!    31            2 1   0
+//!   ┌───────────────┬─────┐   mode 0: nothing is recorded (the whole word is 0)
+//!   │ session       │mode │        1: times by CLOCK_MONOTONIC
+//!   └───────────────┴─────┘        2: times by the processor's counter
+//! ```
+//! One word, so that a thread sees by one comparison that it has a ring for
+//! this very session, and by which clock to stamp.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::event::Kind;
+use super::writer;
+use crate::switch::IN_MODEL;
+
+/// Whether this build can record: it was built with the feature `trace` (and
+/// isn't one for the model checker, which would see every event as a step).
+pub const BUILT_IN: bool = cfg!(feature = "trace") && !IN_MODEL;
+
+/// See the head of this file.
+///
+/// Relaxed everywhere: it carries no data. What a thread needs to know when it
+/// first sees a new session, it fetches under a lock.
+pub(super) static STATE: AtomicU32 = AtomicU32::new(0);
+
+/// Whether events are being recorded, in this process, now.
+#[inline(always)]
+#[must_use]
+pub fn is_on() -> bool {
+    BUILT_IN && STATE.load(Ordering::Relaxed) != 0
+}
+
+/// Records an event of this thread, if anything is recorded. `line` is for
+/// `line!()`: with the file that `kind` [knows](Kind::about), it names the source
+/// of the event. What `a` and `b` mean is the kind's to say.
+#[inline(always)]
+pub fn emit(kind: Kind, line: u32, a: u64, b: u64) {
+    if is_on() {
+        writer::record(kind, line, a, b);
+    }
+}
+
+/// For the child of a fork.
+pub(crate) fn turn_off() {
+    STATE.store(0, Ordering::Relaxed);
+}

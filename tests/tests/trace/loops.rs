@@ -1,0 +1,266 @@
+//! Traces of event loops.
+
+use std::time::Duration;
+
+use threeply_runtime::io::{AsyncReadExt, AsyncWriteExt};
+use threeply_runtime::net::UnixStream;
+use threeply_runtime::sync::local;
+use threeply_runtime::task::Builder;
+use threeply_runtime::time::sleep;
+use threeply_runtime::trace::{self, ArrowKind, Kind, LaneKind};
+use threeply_runtime::{EventLoop, Handle, block_on, spawn, unblock, yield_now};
+
+use crate::kit::{arrows, count, in_turn, lanes, only, record, tell, told};
+
+#[test]
+fn a_spawned_task_is_told_from_spawn_to_join() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let task = Builder::new().name("child").spawn(async { 1 });
+            assert_eq!(task.await.unwrap(), 1);
+        });
+    });
+    let story = told(&trace, &[Kind::Spawn, Kind::Poll, Kind::Wake]);
+    let expected = [
+        "spawn main",
+        "poll main",
+        "spawn child", // In that poll.
+        "poll child",
+        "wake main", // By the child's end.
+        "poll main",
+    ];
+    assert_eq!(story, expected);
+    let [spawn, poll] = [Kind::Spawn, Kind::Poll].map(|kind| {
+        let find = |event: &_| tell(&trace, event).ends_with("child") && event.kind == kind;
+        trace.events().iter().position(find).unwrap()
+    });
+    let subject = &trace.subjects()[trace.events()[spawn].subject.unwrap()];
+    assert!(
+        subject
+            .site
+            .as_ref()
+            .unwrap()
+            .contains("tests/trace/loops.rs:"),
+        "{subject:?}"
+    );
+    let outer = trace.events()[trace.events()[spawn].inside.unwrap()];
+    assert_eq!(tell(&trace, &outer), "poll main");
+    // The wake of main happens in the child's poll: it is by the child.
+    let wake = trace
+        .events()
+        .iter()
+        .rfind(|event| event.kind == Kind::Wake)
+        .unwrap();
+    assert_eq!(wake.inside, Some(poll));
+    assert!(
+        trace.text(wake).starts_with("by task"),
+        "{}",
+        trace.text(wake)
+    );
+    assert_eq!(trace.text(&trace.events()[poll]), "it ends");
+    assert_eq!(lanes(&trace, LaneKind::Loop), 1);
+}
+
+#[test]
+fn a_task_that_yields_wakes_itself() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+        });
+    });
+    assert_eq!(count(&trace, Kind::Poll), 4);
+    assert_eq!(arrows(&trace, Kind::Wake, Kind::Poll), [ArrowKind::Wake; 3]);
+    assert_eq!(arrows(&trace, Kind::Spawn, Kind::Poll), [ArrowKind::Spawn]);
+}
+
+#[test]
+fn a_timer_is_set_fires_ends_the_sleep_and_wakes() {
+    let (trace, ()) = record(|| block_on(sleep(Duration::from_millis(2))));
+    let (set, fired) = (only(&trace, Kind::TimerSet), only(&trace, Kind::TimerFired));
+    let sleep = only(&trace, Kind::Park);
+    assert_eq!(
+        arrows(&trace, Kind::TimerSet, Kind::TimerFired),
+        [ArrowKind::Cause]
+    );
+    assert_eq!(
+        arrows(&trace, Kind::TimerFired, Kind::Wake),
+        [ArrowKind::Cause]
+    );
+    let text = trace.text(&trace.events()[sleep]);
+    assert!(text.contains("ended by: timer fired, task"), "{text}");
+    let [set, fired, sleep] = [set, fired, sleep].map(|at| trace.events()[at]);
+    assert!(fired.start_ns - set.start_ns >= 2_000_000);
+    assert!(sleep.end_ns.unwrap() - sleep.start_ns > 1_000_000);
+    assert!(sleep.end_ns.unwrap() <= fired.start_ns);
+}
+
+#[test]
+fn a_socket_that_becomes_readable_wakes_its_reader() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let (mut write, mut read) = UnixStream::pair().unwrap();
+            let reader = spawn(async move {
+                let mut byte = [0];
+                read.read_exact(&mut byte).await.unwrap();
+                byte[0]
+            });
+            yield_now().await; // The reader waits.
+            write.write_all(&[7]).await.unwrap();
+            assert_eq!(reader.await.unwrap(), 7);
+        });
+    });
+    assert!(arrows(&trace, Kind::Ready, Kind::Wake).contains(&ArrowKind::Cause));
+}
+
+#[test]
+fn a_wake_from_another_thread_is_told_on_both() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let handle = Handle::current();
+            let thread = std::thread::Builder::new()
+                .name("other".into())
+                .spawn(move || handle.block_on(|| async { 5 }).unwrap());
+            let thread = thread.unwrap();
+            while !thread.is_finished() {
+                sleep(Duration::from_micros(200)).await;
+            }
+            assert_eq!(thread.join().unwrap(), 5);
+        });
+    });
+    // The call goes through the mailbox.
+    assert!(count(&trace, Kind::Mail) >= 1);
+    assert_eq!(lanes(&trace, LaneKind::Loop), 1);
+}
+
+#[test]
+fn a_blocking_call_is_pushed_run_and_its_end_wakes_the_loop() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            unblock(|| std::thread::sleep(Duration::from_millis(1)))
+                .await
+                .unwrap();
+        });
+    });
+    assert_eq!(
+        arrows(&trace, Kind::BlockingPush, Kind::BlockingRun),
+        [ArrowKind::Push]
+    );
+    let run = trace.events()[only(&trace, Kind::BlockingRun)];
+    assert!(run.end_ns.unwrap() - run.start_ns >= 1_000_000);
+    assert_eq!(
+        arrows(&trace, Kind::WakeElsewhere, Kind::Collected),
+        [ArrowKind::Cause]
+    );
+    let wake = trace.events()[only(&trace, Kind::WakeElsewhere)];
+    assert_eq!(wake.inside, Some(only(&trace, Kind::BlockingRun)));
+    assert!(
+        trace.text(&wake).starts_with("by job"),
+        "{}",
+        trace.text(&wake)
+    );
+}
+
+#[test]
+fn locks_and_channels_tell_who_waits_and_what_passes() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let lock = std::rc::Rc::new(local::Mutex::new(0));
+            let guard = lock.lock().await;
+            let waiter = spawn({
+                let lock = lock.clone();
+                async move { *lock.lock().await += 1 }
+            });
+            yield_now().await;
+            drop(guard);
+            waiter.await.unwrap();
+            let (sender, mut receiver) = local::mpsc::channel(4);
+            for value in 0..3 {
+                sender.send(value).await.unwrap();
+            }
+            for value in 0..3 {
+                assert_eq!(receiver.recv().await, Some(value));
+            }
+            let (sender, mut receiver) = local::mpsc::unbounded_channel();
+            for value in 0..3 {
+                sender.send(value).unwrap();
+            }
+            while receiver.try_recv().is_ok() {}
+        });
+    });
+    assert_eq!(
+        (
+            count(&trace, Kind::TurnWait),
+            count(&trace, Kind::TurnGrant)
+        ),
+        (1, 1)
+    );
+    assert_eq!(count(&trace, Kind::Send), 6);
+    assert_eq!(
+        count(&trace, Kind::Receive),
+        4,
+        "an unbounded channel's come all at once"
+    );
+    assert_eq!(
+        arrows(&trace, Kind::Send, Kind::Receive),
+        [ArrowKind::Value; 6]
+    );
+}
+
+#[test]
+fn recording_begins_and_ends_while_a_loop_runs() {
+    in_turn(|| {
+        block_on(async {
+            spawn(async {}).await.unwrap();
+            let session = trace::start().unwrap();
+            Builder::new().name("told").spawn(async {}).await.unwrap();
+            let snapshot = session.snapshot();
+            let told_polls = |trace: &trace::Trace| {
+                let polls = told(trace, &[Kind::Poll]);
+                polls.iter().filter(|poll| *poll == "poll told").count()
+            };
+            assert_eq!(told_polls(&snapshot), 1);
+            let trace = session.stop();
+            assert_eq!(told_polls(&trace), 1);
+            let polls = count(&trace, Kind::Poll);
+            // A second session has nothing of the first.
+            let session = trace::start().unwrap();
+            spawn(async {}).await.unwrap();
+            let trace = session.stop();
+            assert_eq!(told_polls(&trace), 0);
+            assert!(polls >= 2 && count(&trace, Kind::Poll) >= 1);
+        });
+    });
+}
+
+#[test]
+fn a_panic_leaves_no_span_open() {
+    let (trace, ()) = record(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let main = || event_loop.block_on(async { panic!("on purpose") });
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(main)).unwrap_err();
+        event_loop.block_on(async {
+            spawn(async { panic!("on purpose") }).await.unwrap_err();
+        });
+    });
+    assert!(trace.events().iter().all(|event| !event.is_unfinished()));
+    assert_eq!(count(&trace, Kind::Poll), 4);
+}
+
+#[test]
+fn a_second_session_is_refused_until_the_first_is_over() {
+    in_turn(|| {
+        let first = trace::start().unwrap();
+        assert!(trace::is_on());
+        let error = trace::start().unwrap_err();
+        assert!(matches!(error, trace::Error::AlreadyOn));
+        assert!(
+            error.to_string().contains("stop that session first"),
+            "{error}"
+        );
+        drop(first);
+        assert!(!trace::is_on());
+        drop(trace::start().unwrap());
+    });
+}
