@@ -85,8 +85,8 @@ impl<T: AsFd> Async<T> {
     }
 
     /// Of a descriptor that others share, and whose calls don't block by some
-    /// other means than its flag.
-    pub(crate) fn shared(inner: T) -> Async<T> {
+    /// other means than its flag (`MSG_DONTWAIT`, say): the flag stays as it is.
+    pub fn shared(inner: T) -> Async<T> {
         Async::with(inner, false)
     }
 

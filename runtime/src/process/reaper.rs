@@ -36,7 +36,10 @@ fn lock() -> MutexGuard<'static, Orphans> {
 }
 
 /// Sees to it that the child behind `pidfd` is reaped when it ends. Doesn't wait.
-pub(super) fn adopt(pidfd: OwnedFd) {
+///
+/// For whoever has started one by [`sys::spawn`](crate::sys::spawn) and doesn't
+/// want to hear of it any more.
+pub fn adopt(pidfd: OwnedFd) {
     if ended(&pidfd) {
         return;
     }
