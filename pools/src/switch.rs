@@ -37,6 +37,19 @@ mod real {
         }
     }
 
+    /// Whether to look at a word once more before sleeping on it; pauses if so.
+    #[inline(always)]
+    pub fn look_again() -> bool {
+        std::hint::spin_loop();
+        true
+    }
+
+    /// Where the kernel finds a word on which processes sleep.
+    #[inline(always)]
+    pub fn futex_address(word: &AtomicU32) -> *mut u32 {
+        word.as_ptr()
+    }
+
     /// Whether the protocol is to run with this fault built in: never.
     #[inline(always)]
     pub fn weakened(_: super::Weakening) -> bool {
@@ -62,6 +75,16 @@ mod model {
     thread_local! {
         // Not loom's: it runs all threads of a model on one thread of the system.
         static WEAKENED: Cell<Option<Weakening>> = const { Cell::new(None) };
+    }
+
+    /// Looking again is nothing new to a model: every schedule is tried anyway.
+    pub fn look_again() -> bool {
+        false
+    }
+
+    /// A model's words aren't the kernel's: models bring a sleep of their own.
+    pub fn futex_address(_: &AtomicU32) -> *mut u32 {
+        unreachable!("a model never sleeps in the kernel")
     }
 
     /// Whether the protocol is to run with this fault built in.
@@ -120,6 +143,28 @@ pub enum Weakening {
     SkipGateRecheck,
     /// `Sleep::block`: no look at the queues after giving up the permit.
     SkipLendRecheck,
+    /// `ipc::members`: a seat changes hands by a store.
+    SeatWithoutCas,
+    /// `ipc::members`: a dead process's seat is freed before the death is counted.
+    SweepBeforeCounting,
+    /// `LockWord`: whoever locks after it has slept forgets that others may sleep.
+    LockForgetsSleepers,
+    /// `LockWord`: a dead owner's lock is taken over by a store.
+    InheritWithoutCas,
+    /// `LockWord::unlock` publishes nothing.
+    LockWithoutRelease,
+    /// `Monitor`: a sleeper isn't counted before it leaves the door.
+    SleepUncounted,
+    /// `ipc::event`: sleepers are woken before the event is set.
+    WakeBeforeSet,
+    /// `ipc::condvar`: the number to sleep on is read after the mutex was unlocked.
+    LookAfterUnlock,
+    /// `ipc::semaphore`: after a death behind the door the permits aren't counted anew.
+    PermitsUnmended,
+    /// `ipc::barrier`: the last party doesn't open the barrier for those asleep.
+    OpenUntold,
+    /// `ipc::queue`: a message is taken into account before it has been copied.
+    CommitBeforeCopy,
 }
 
 /// A sequentially consistent fence that `step` leaves out.

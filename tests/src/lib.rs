@@ -1,3 +1,4 @@
-//! What the integration tests share: the table of loom models.
+//! What the integration tests share: the table of loom models, and a watchdog.
 
 pub mod models;
+pub mod watchdog;

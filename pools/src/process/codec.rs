@@ -279,7 +279,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-fn describe(error: &postcard::Error) -> String {
+pub(crate) fn describe(error: &postcard::Error) -> String {
     match error {
         postcard::Error::SerdeSerCustom => {
             "its Serialize implementation returned an error".to_owned()

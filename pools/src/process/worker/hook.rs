@@ -28,6 +28,7 @@
 //! exec* (locks held by other threads stay locked for ever in the child).
 #![allow(unsafe_code)] // code that runs before main
 
+use crate::ipc::child;
 use crate::process::fork_server::zygote;
 use crate::process::worker::serve;
 use std::ffi::OsStr;
@@ -111,17 +112,19 @@ static HOOK: extern "C" fn() = before_main;
 extern "C" fn before_main() {
     HOOK_RAN.store(true, Ordering::Relaxed);
     divert(false);
+    child::divert(false);
 }
 
 /// Makes this process a worker if a pool has started it as one; otherwise
 /// returns at once.
 ///
-/// Only needed by programs whose pools are built with
+/// Only needed by programs whose pools or processes are built with
 /// [`start_in_main`](crate::process::Builder::start_in_main); call it first in
 /// `main`. In a worker it never returns.
 pub fn worker_main() {
     MAIN_ASKED.store(true, Ordering::Relaxed);
     divert(true);
+    child::divert(true);
 }
 
 /// Whether a worker that is started now would find its way: before `main` or,

@@ -133,7 +133,7 @@ pub fn worker(marker: Marker) -> ! {
 ///
 /// Bound to the parent as a process, not to the thread of it that started us (as
 /// PR_SET_PDEATHSIG would be).
-fn guard(pid: u32, parent: Option<OwnedFd>) -> ! {
+pub(crate) fn guard(pid: u32, parent: Option<OwnedFd>) -> ! {
     loop {
         let waiting = parent.as_ref().is_some_and(|parent| {
             use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -159,7 +159,7 @@ fn complain(what: &str, error: &io::Error) -> ! {
     leave(exit::SETUP)
 }
 
-fn leave(code: i32) -> ! {
+pub(crate) fn leave(code: i32) -> ! {
     let _ = io::stdout().flush();
     // SAFETY: ends the process without running what a real main registered.
     unsafe { libc::_exit(code) }

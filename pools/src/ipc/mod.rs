@@ -1,0 +1,51 @@
+//! What processes share and tell each other: the toolbox.
+//!
+//! Handles of the objects here are arguments like any other: of a [`Process`], of a
+//! job of the process pool, of a message in a [`Channel`]. Each object lives in
+//! memory of its own that all who have a handle share, and **a process that dies,
+//! at any instruction, leaves nobody waiting for it**.
+//!
+//! | to | use | `multiprocessing` calls it |
+//! |---|---|---|
+//! | run a function in another process | [`Process`] | `Process` |
+//! | talk to one process | [`channel()`] | `Pipe` |
+//! | change a value together | [`Mutex`], [`Condvar`] | `Lock`, `Condition` |
+//! | tell that something has happened | [`Event`] | `Event` |
+//!
+//! Read from the ground up:
+//!
+//! | floor | files |
+//! |---|---|
+//! | who is there | [`identity`], [`members`] |
+//! | how one waits | [`kernel`], [`lock`], [`monitor`], [`lookout`] |
+//! | where it is, how it travels | [`segment`] with [`words`], [`travel`], [`message`] |
+//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`condvar`], [`event`] |
+//! | objects of the kernel | [`channel`](mod@channel), [`process`], [`child`] |
+
+pub mod array;
+pub mod channel;
+pub mod child;
+pub mod condvar;
+pub mod error;
+pub mod event;
+pub mod identity;
+pub mod kernel;
+pub mod limits;
+pub mod lock;
+pub mod lookout;
+pub mod members;
+pub mod message;
+pub mod monitor;
+pub mod mutex;
+pub mod process;
+pub mod segment;
+pub mod travel;
+pub mod words;
+
+pub use array::Array;
+pub use channel::{Channel, channel, duplex};
+pub use condvar::Condvar;
+pub use error::{Error, Poisoned, TryLockError};
+pub use event::Event;
+pub use mutex::{Mutex, MutexGuard, Plain};
+pub use process::{Process, SpawnError};

@@ -1,0 +1,35 @@
+//! What processes share and tell each other, across real processes that really die.
+
+mod channels;
+mod locks;
+mod processes;
+
+use std::time::Duration;
+use threeply_pools::ipc::{Event, Process};
+
+/// Sleeps until killed; `ready` tells the parent that it may do so.
+pub(crate) fn wait_to_be_killed(ready: &Event) -> ! {
+    ready.set();
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+/// Kills a process of ours and waits for its end.
+pub(crate) fn kill(process: &Process) {
+    process.kill().unwrap();
+    process.join().unwrap();
+    assert_eq!(process.exit_code(), Some(-9));
+}
+
+/// Joins a process that must have succeeded.
+pub(crate) fn succeeds(process: Process) {
+    let status = process.join().unwrap();
+    assert!(status.success(), "{}: {status}", process.name());
+}
+
+/// How many descriptors this process has.
+pub(crate) fn open_descriptors() -> usize {
+    // One of them is for reading the directory.
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
