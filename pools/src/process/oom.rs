@@ -3,6 +3,11 @@
 //! A process that the kernel kills because memory has run out just dies of
 //! SIGKILL. The control group counts such kills: if its counter has moved since we
 //! last looked, the death was most probably one of them.
+//!
+//! | control groups | where our own is named | the counter |
+//! |---|---|---|
+//! | version 2 | `0::<path>` | `oom_kill` in `memory.events` |
+//! | version 1 | `<n>:memory:<path>` | `oom_kill` in `memory.oom_control` |
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,9 +48,33 @@ impl Default for OomCounter {
 
 fn find() -> Option<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let path = PathBuf::from(format!("/sys/fs/cgroup{own}")).join("memory.events");
-    path.exists().then_some(path)
+    candidates(&groups)
+        .into_iter()
+        .find(|path| read(path).is_some())
+}
+
+/// Where the counter may be, for the text of `/proc/self/cgroup`. In a container
+/// the path may be one that only the host has, and our own group be the root.
+fn candidates(groups: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(number), Some(controllers), Some(path)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let (root, counter) = if controllers.split(',').any(|name| name == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.oom_control")
+        } else if number == "0" && controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.events")
+        } else {
+            continue;
+        };
+        found.push(PathBuf::from(format!("{root}{path}")).join(counter));
+        found.push(PathBuf::from(root).join(counter));
+    }
+    found
 }
 
 fn read(path: &PathBuf) -> Option<u64> {
@@ -54,4 +83,24 @@ fn read(path: &PathBuf) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("oom_kill "))?;
     line.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_is_found_in_both_versions() {
+        let second = candidates("0::/user.slice/x\n");
+        assert_eq!(
+            second[0].to_str(),
+            Some("/sys/fs/cgroup/user.slice/x/memory.events")
+        );
+        let first = candidates("5:cpu,cpuacct:/a\n4:memory:/b\n0::/c\n");
+        assert_eq!(
+            first[0].to_str(),
+            Some("/sys/fs/cgroup/memory/b/memory.oom_control")
+        );
+        assert_eq!(first.len(), 4, "and the roots, and version 2");
+    }
 }

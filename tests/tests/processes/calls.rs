@@ -56,6 +56,8 @@ fn a_panic_reaches_its_own_job_with_message_and_place() {
     };
     assert_eq!(report.message, "no 7");
     assert!(report.location.unwrap().contains("calls.rs"));
+    let asked_for = std::env::var("RUST_BACKTRACE").is_ok_and(|value| value != "0");
+    assert_eq!(report.backtrace.is_some(), asked_for);
     assert_eq!(good.wait().unwrap(), 8);
     end(pool);
 }

@@ -140,3 +140,50 @@ fn no_foreign_descriptor_reaches_a_worker_while_other_threads_open_some() {
     assert_eq!(pool.submit(storm, ()).unwrap().wait().unwrap(), 1);
     end(pool);
 }
+
+#[test]
+fn a_pool_that_has_nothing_to_do_sleeps() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let inner = |_: ()| {
+        let pool = new_pool(2);
+        pool.map(|n: u32| n, 0..100)
+            .for_each(|outcome| assert!(outcome.is_ok()));
+        // Every thread of this process but this one, and of its workers.
+        let switches = || {
+            let mut pids = pool.worker_pids();
+            pids.push(std::process::id());
+            let mut sum = 0u64;
+            for pid in pids {
+                for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+                    let path = thread.unwrap().path().join("status");
+                    let status = std::fs::read_to_string(path).unwrap();
+                    if status.starts_with("Name:\tthreeply-worker\n") && pid == std::process::id() {
+                        continue;
+                    }
+                    let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+                    sum += lines
+                        .map(|line| line.split('\t').nth(1).unwrap().parse::<u64>().unwrap())
+                        .sum::<u64>();
+                }
+            }
+            sum
+        };
+        // Five windows: what goes on for a moment after the jobs is over by the last.
+        let mut before = switches();
+        (0..5)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(60));
+                let now = switches();
+                now - std::mem::replace(&mut before, now)
+            })
+            .min()
+            .unwrap()
+    };
+    assert_eq!(
+        pool.submit(inner, ()).unwrap().wait().unwrap(),
+        0,
+        "wake-ups"
+    );
+    end(pool);
+}

@@ -153,3 +153,23 @@ fn a_pool_that_can_have_no_worker_at_all_breaks_and_says_why() {
         end(pool);
     });
 }
+
+#[test]
+fn a_worker_that_can_not_begin_says_why_in_its_last_words() {
+    let _dog = watchdog();
+    // Less than the stack of the thread that runs jobs.
+    let pool = ProcessPool::builder()
+        .workers(1)
+        .memory_limit(1 << 20)
+        .build()
+        .unwrap();
+    let told = match pool.submit(|n: u8| n, 1) {
+        Ok(job) => job.wait().unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(
+        told.contains("cannot start the thread that runs jobs"),
+        "{told}"
+    );
+    end(pool);
+}
