@@ -27,7 +27,7 @@ enum Tried {
 }
 
 /// Lets a job in if there is room.
-fn admit(state: &mut State, job: Job, direct: bool) -> Tried {
+fn admit(state: &mut State, job: Job, quiet: bool) -> Tried {
     if let Some(failure) = &state.broken {
         return Tried::Never(Error::Broken(failure.clone()));
     }
@@ -37,7 +37,7 @@ fn admit(state: &mut State, job: Job, direct: bool) -> Tried {
     if state.must_queue() && !state.has_room(&job) {
         return Tried::Full(job);
     }
-    let placed = state.accept(job, direct);
+    let placed = state.accept(job, quiet);
     if placed.is_none() && state.lacks_staff() {
         state.look_by(Instant::now()); // Workers had gone for want of work.
     }
@@ -47,14 +47,14 @@ fn admit(state: &mut State, job: Job, direct: bool) -> Tried {
 impl Shared {
     /// Accepts a job; waits for room if need be and `wait` says so.
     ///
-    /// `direct` says that the caller is going to read the reply itself.
+    /// `quiet` as for [`State::accept`].
     ///
     /// # Errors
     /// [`Error::Full`] unless it waits; [`Error::ShutDown`], [`Error::Broken`].
-    pub fn accept(&self, mut job: Job, direct: bool, wait: bool) -> Result<Admitted, Error> {
+    pub fn accept(&self, mut job: Job, quiet: bool, wait: bool) -> Result<Admitted, Error> {
         let mut state = self.lock();
         loop {
-            match admit(&mut state, job, direct) {
+            match admit(&mut state, job, quiet) {
                 Tried::In(placed) => return Ok(self.after_admission(state, placed)),
                 Tried::Never(error) => return Err(error),
                 Tried::Full(_) if !wait => return Err(Error::Full),
@@ -76,12 +76,15 @@ impl Shared {
         mut state: MutexGuard<'_, State>,
         placed: Option<Placed>,
     ) -> Admitted {
+        // One that waits for a worker is told of none by those that were asked to be
+        // quiet.
+        let unheard = placed.is_none() && state.break_silence();
         let ticks = placed.is_some() && state.starts_ticking();
         drop(state);
         let awake = placed
             .as_ref()
             .is_none_or(|placed| !placed.link.ring_if_asleep());
-        if ticks {
+        if ticks || unheard {
             self.ring_supervisor();
         }
         (placed, awake)
@@ -129,7 +132,7 @@ impl Future for Admission {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         let job = self.job.take().expect("not polled after it was ready");
-        match admit(&mut state, job, false) {
+        match admit(&mut state, job, true) {
             Tried::In(placed) => {
                 if let Some(place) = self.place.take() {
                     state.room.leave(place);

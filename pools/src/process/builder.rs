@@ -22,6 +22,7 @@ use crate::process::trampoline::Call;
 use crate::process::worker::hook;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use threeply_runtime::sys::eventfd::EventFd;
@@ -258,6 +259,7 @@ impl Builder {
     /// initializer's argument, and what may go wrong when processes are started.
     pub fn build(self) -> Result<ProcessPool, Error> {
         let shared = self.start_workers()?;
+        shared.guarded.store(true, Ordering::Relaxed);
         let thread = supervisor::on_a_thread(&shared).map_err(|source| {
             shared.end_at_once();
             Error::Resources {
@@ -330,6 +332,7 @@ impl Builder {
             arguments_file,
             supervisor_bell,
             oom: OomCounter::new(),
+            guarded: AtomicBool::new(false),
             options,
         });
         for slot in 0..shared.options.workers {

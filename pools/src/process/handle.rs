@@ -22,6 +22,7 @@ use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use threeply_runtime::context::forbid_blocking;
@@ -36,7 +37,9 @@ pub struct JobHandle<R> {
     pool: Arc<Shared>,
     placed: Option<Placed>,
     awake: bool,
-    direct: bool,
+    /// Nobody has asked to be told of the reply yet: it is our turn to read it, or to
+    /// see to it that the supervisor does.
+    quiet: AtomicBool,
     result: PhantomData<fn() -> R>,
 }
 
@@ -46,20 +49,31 @@ impl<R> JobHandle<R> {
         pool: &Arc<Shared>,
         placed: Option<Placed>,
         awake: bool,
-        direct: bool,
     ) -> JobHandle<R> {
         JobHandle {
             cell,
             pool: Arc::clone(pool),
+            quiet: AtomicBool::new(placed.is_some()),
             placed,
             awake,
-            direct,
             result: PhantomData,
+        }
+    }
+
+    /// Sees to it that the reply is noticed without our looking for it.
+    fn watch(&self) {
+        // Relaxed: decides who asks, orders nothing.
+        if let Some(Placed { link, .. }) = &self.placed
+            && self.quiet.swap(false, Ordering::Relaxed)
+            && !self.cell.is_done()
+        {
+            self.pool.watch(link);
         }
     }
 
     /// Whether the job is done, one way or the other.
     pub fn is_finished(&self) -> bool {
+        self.watch();
         self.cell.is_done()
     }
 
@@ -68,6 +82,7 @@ impl<R> JobHandle<R> {
     /// the order in which they were given.
     pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
         self.cell.when_done(callback);
+        self.watch();
     }
 
     /// Cancels the job unless it has begun. `false` if it has, or is done.
@@ -130,6 +145,7 @@ impl<R> JobHandle<R> {
             if let Some(mut reader) = link.reader.take() {
                 // Superfluous rings harm nobody, so this needs no lock.
                 link.words().wake_supervisor.silence();
+                let words = link.words();
                 let mut spin = self.awake && self.pool.options.spinning;
                 loop {
                     self.pool.pump(link, &mut reader);
@@ -139,21 +155,26 @@ impl<R> JobHandle<R> {
                     }
                     if spin {
                         spin = false;
-                        if link.spin.look(limits::SPIN, || link.has_replies()) {
+                        if link
+                            .spin
+                            .look(limits::SPIN, &words.caller_at, &words.worker_at, || {
+                                link.has_replies()
+                            })
+                        {
                             continue;
                         }
                     }
                     link.words().wake_caller.ask(*seq);
                     if !link.has_replies() {
-                        link.sleep_for_reply(deadline);
+                        link.sleep_for_reply(deadline, self.pool.is_guarded());
                     }
                 }
                 self.pool.leave(link, reader);
                 if self.cell.is_done() {
                     return true;
                 }
-            } else if self.direct {
-                self.pool.watch(link);
+            } else {
+                self.watch();
             }
         }
         self.cell.sleep(deadline)
@@ -202,6 +223,7 @@ impl<R: DeserializeOwned> JobHandle<R> {
     /// # Panics
     /// If the result was taken before.
     pub fn try_take(&self) -> Option<Result<R, JobError>> {
+        self.watch();
         self.cell.take().map(decode)
     }
 }
@@ -227,10 +249,21 @@ impl<R: DeserializeOwned> Future for JobHandle<R> {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.cell.poll(context.waker()) {
+        let mut outcome = self.cell.poll(context.waker());
+        if outcome.is_none() && self.quiet.load(Ordering::Relaxed) {
+            self.watch(); // Which may have read the reply already.
+            outcome = self.cell.take();
+        }
+        match outcome {
             Some(outcome) => Poll::Ready(decode(outcome)),
             None => Poll::Pending,
         }
+    }
+}
+
+impl<R> Drop for JobHandle<R> {
+    fn drop(&mut self) {
+        self.watch();
     }
 }
 

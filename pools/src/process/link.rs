@@ -22,6 +22,7 @@ use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
 use crate::process::ring::{Corrupt, Reader, Writer};
 use crate::process::role::Role;
 use crate::process::spin::Spin;
+use crate::process::state::Delivery;
 use crate::process::traced::adopt_worker;
 use crate::process::worker::last_words::LastWords;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +30,7 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use threeply_runtime::sys::eventfd::EventFd;
 use threeply_runtime::sys::pidfd;
 use threeply_runtime::trace::session::Adoption;
 
@@ -46,9 +48,8 @@ pub struct Link {
     pidfd: OwnedFd,
     /// Wakes the worker.
     bell: OwnedFd,
-    /// Wakes a caller that reads replies itself: its two ends.
-    caller_bell: OwnedFd,
-    caller_ring: OwnedFd,
+    /// Wakes a caller that reads replies itself. Reading it blocks.
+    caller_bell: EventFd,
     /// The right to read replies.
     pub reader: Role<ReplyReader>,
     /// How well looking for its replies has paid off.
@@ -83,8 +84,8 @@ pub struct Parts {
     pub pidfd: OwnedFd,
     /// Write end of the worker's bell.
     pub bell: OwnedFd,
-    /// Both ends of the bell for callers.
-    pub caller: (OwnedFd, OwnedFd),
+    /// The bell for callers.
+    pub caller: EventFd,
 }
 
 impl Link {
@@ -93,6 +94,8 @@ impl Link {
         let writer = Writer::new(RingBytes::requests(&parts.memory));
         let reader = ReplyReader {
             ring: Reader::new(RingBytes::replies(&parts.memory)),
+            frames: Vec::new(),
+            deliveries: Vec::new(),
         };
         let traced = adopt_worker(parts.pid, &parts.memory);
         let link = Link {
@@ -104,8 +107,7 @@ impl Link {
             outputs: parts.outputs,
             pidfd: parts.pidfd,
             bell: parts.bell,
-            caller_bell: parts.caller.0,
-            caller_ring: parts.caller.1,
+            caller_bell: parts.caller,
             reader: Role::new(reader),
             spin: Spin::default(),
             ended: AtomicBool::new(false),
@@ -152,13 +154,22 @@ impl Link {
 
     /// Wakes the caller that has the reader, if there is one.
     pub fn nudge_caller(&self) {
-        let _ = nix::unistd::write(&self.caller_ring, &[1]);
+        let _ = self.caller_bell.notify();
     }
 
     /// Blocks until a reply that was asked for has come, the worker has ended,
     /// somebody has nudged, or the deadline has passed. For the reader's holder.
-    pub fn sleep_for_reply(&self, deadline: Option<Instant>) {
+    ///
+    /// `guarded` says that the supervisor has a thread of its own, where nothing keeps it
+    /// from noticing the worker's end and nudging us. Then, and without a deadline, the
+    /// bell is all that must be waited for: one system call a round trip less.
+    pub fn sleep_for_reply(&self, deadline: Option<Instant>, guarded: bool) {
         use nix::poll::{PollFd, PollFlags, PollTimeout};
+        if guarded && deadline.is_none() {
+            // Any error (EINTR) is a superfluous wake-up.
+            let _ = nix::unistd::read(&self.caller_bell, &mut [0; 8]);
+            return;
+        }
         let timeout = match deadline {
             None => PollTimeout::NONE,
             Some(deadline) => {
@@ -174,7 +185,7 @@ impl Link {
         ];
         // Any error (EINTR) is a superfluous wake-up.
         if nix::poll::poll(&mut waited, timeout).is_ok() && waited[0].any() == Some(true) {
-            let _ = nix::unistd::read(&self.caller_bell, &mut [0; 64]);
+            let _ = nix::unistd::read(&self.caller_bell, &mut [0; 8]);
         }
         if waited[1].any() == Some(true) {
             self.look_at_process();
@@ -319,6 +330,9 @@ pub type Frame = (Header, Box<[u8]>);
 #[derive(Debug)]
 pub struct ReplyReader {
     ring: Reader<RingBytes>,
+    /// Room for what is being read, and for what comes of it; empty between two pumps.
+    pub(super) frames: Vec<Frame>,
+    pub(super) deliveries: Vec<Delivery>,
 }
 
 /// The worker sent what no worker sends.

@@ -81,7 +81,7 @@ impl<'p> JobOptions<'p> {
         let prepared = self
             .pool
             .prepare(function, &argument, self.terms(), Location::caller())?;
-        self.pool.accept(prepared, false, true)
+        self.pool.accept(prepared, true)
     }
 
     /// As [`ProcessPool::try_submit`].
@@ -97,7 +97,7 @@ impl<'p> JobOptions<'p> {
         let prepared = self
             .pool
             .prepare(function, &argument, self.terms(), Location::caller())?;
-        self.pool.accept(prepared, false, false)
+        self.pool.accept(prepared, false)
     }
 
     /// As [`ProcessPool::submit_async`]. Cancel-safe like that.
@@ -136,7 +136,7 @@ impl<'p> JobOptions<'p> {
         let prepared = self
             .pool
             .prepare(function, &argument, self.terms(), Location::caller())?;
-        Ok(self.pool.accept(prepared, true, true)?.wait())
+        Ok(self.pool.accept(prepared, true)?.wait())
     }
 
     /// As [`ProcessPool::map`]; limits and retries are for each element.

@@ -71,6 +71,9 @@ pub struct Words {
     /// For how many nanoseconds an idle worker looks for requests before it sleeps.
     pub spin_ns: Line<AtomicU32>,
 
+    /// The processor on which a caller last looked for a reply.
+    pub caller_at: AtomicU32,
+
     // Stored by the parent before the worker starts.
     /// Bytes of stack for the thread that runs jobs.
     pub stack: AtomicU64,
@@ -91,6 +94,8 @@ pub struct Words {
     pub reply_tail: Line<AtomicU64>,
     /// The worker waits for requests; cleared by whoever rings.
     pub asleep: Line<Asleep>,
+    /// The processor on which it last looked for requests.
+    pub worker_at: AtomicU32,
     /// The worker waits for room for a reply; cleared by whoever rings.
     pub stalled: Asleep,
     /// Nanoseconds that the jobs of the last batch took, and their number.

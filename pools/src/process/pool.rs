@@ -129,7 +129,7 @@ impl ProcessPool {
     {
         let terms = self.shared.terms.clone();
         let prepared = self.prepare(function, &argument, terms, Location::caller())?;
-        self.accept(prepared, false, true)
+        self.accept(prepared, true)
     }
 
     /// As [`submit`](ProcessPool::submit), but doesn't wait.
@@ -144,7 +144,7 @@ impl ProcessPool {
     {
         let terms = self.shared.terms.clone();
         let prepared = self.prepare(function, &argument, terms, Location::caller())?;
-        self.accept(prepared, false, false)
+        self.accept(prepared, false)
     }
 
     /// As [`submit`](ProcessPool::submit), but waits for room asynchronously, on any
@@ -169,8 +169,8 @@ impl ProcessPool {
         admission(&self.shared, prepared)
     }
 
-    /// Runs a job and waits for its result: the fastest way to do just that, since
-    /// nobody but the caller is going to be woken by the reply.
+    /// Runs a job and waits for its result: `submit` and
+    /// [`wait`](JobHandle::wait) in one.
     ///
     /// # Errors
     /// The outer as [`submit`](ProcessPool::submit), the inner as
@@ -187,7 +187,7 @@ impl ProcessPool {
     {
         let terms = self.shared.terms.clone();
         let prepared = self.prepare(function, &argument, terms, Location::caller())?;
-        Ok(self.accept(prepared, true, true)?.wait())
+        Ok(self.accept(prepared, true)?.wait())
     }
 
     /// For jobs with a name, limits or retries of their own; they begin with the
@@ -226,11 +226,10 @@ impl ProcessPool {
     pub(crate) fn accept<R>(
         &self,
         (cell, job): Prepared,
-        direct: bool,
         wait: bool,
     ) -> Result<JobHandle<R>, Error> {
-        let (placed, awake) = self.shared.accept(job, direct, wait)?;
-        Ok(JobHandle::new(cell, &self.shared, placed, awake, direct))
+        let (placed, awake) = self.shared.accept(job, true, wait)?;
+        Ok(JobHandle::new(cell, &self.shared, placed, awake))
     }
 
     /// Takes no more jobs, waits until those that it has are done or `patience` has
@@ -298,7 +297,7 @@ pub(crate) fn admission<R>(
     async move {
         let (cell, job) = prepared?;
         let (placed, awake) = Admission::new(&shared, job).await?;
-        Ok(JobHandle::new(cell, &shared, placed, awake, false))
+        Ok(JobHandle::new(cell, &shared, placed, awake))
     }
 }
 

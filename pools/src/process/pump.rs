@@ -22,13 +22,11 @@ impl Shared {
     /// Returns whether there was anything.
     pub fn pump(&self, link: &Arc<Link>, reader: &mut ReplyReader) -> bool {
         let mut any = false;
-        let mut frames = Vec::new();
-        let mut deliveries = Vec::new();
         loop {
             let mut garbage = false;
-            while frames.len() < limits::BATCH {
+            while reader.frames.len() < limits::BATCH {
                 match reader.next(link.words()) {
-                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(Some(frame)) => reader.frames.push(frame),
                     Ok(None) => break,
                     Err(_) => {
                         garbage = true;
@@ -36,6 +34,9 @@ impl Shared {
                     }
                 }
             }
+            let ReplyReader {
+                frames, deliveries, ..
+            } = &mut *reader;
             if frames.is_empty() && !garbage {
                 return any;
             }
@@ -44,7 +45,7 @@ impl Shared {
                 link.ring();
             }
             let mut state = self.lock();
-            garbage |= state.settle(link, &mut frames, &mut deliveries).is_err();
+            garbage |= state.settle(link, frames, deliveries).is_err();
             let refilled = !garbage && state.refill(link.slot);
             let waited_for = self.is_waited_for(&state);
             let drained = state.phase != Phase::Open && state.outstanding == 0;
@@ -59,7 +60,7 @@ impl Shared {
             if drained {
                 self.ring_supervisor(); // It decides when the pool is done.
             }
-            Delivery::deliver_all(&mut deliveries);
+            Delivery::deliver_all(deliveries);
             if garbage {
                 // Nothing after this point can be believed.
                 link.condemn();

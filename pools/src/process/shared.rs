@@ -16,6 +16,7 @@ use crate::process::ring::Writer;
 use crate::process::state::{Delivery, Phase, State};
 use crate::process::terms::Terms;
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use threeply_runtime::sys::eventfd::EventFd;
@@ -34,6 +35,8 @@ pub struct Shared {
     /// The terms of jobs that come without any of their own.
     pub(crate) terms: Option<Arc<Terms>>,
     pub(crate) oom: OomCounter,
+    /// Whether the supervisor has a thread of its own.
+    pub(crate) guarded: AtomicBool,
     pub(crate) options: Options,
 }
 
@@ -41,6 +44,12 @@ impl Shared {
     /// The state, under its lock.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the supervisor has a thread of its own, and so is never far.
+    pub fn is_guarded(&self) -> bool {
+        // Relaxed: set before the pool is handed out, and never again.
+        self.guarded.load(Ordering::Relaxed)
     }
 
     /// Whether anybody has to be told that something has changed.

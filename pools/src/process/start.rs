@@ -89,7 +89,8 @@ pub fn start(
     // The worker's end blocks (that is how it sleeps), ours never does.
     let (bell_read, bell) = pipe::pipe().map_err(need(pipes))?;
     pipe::set_nonblocking(&bell, true).map_err(need(pipes))?;
-    let caller = pipe::nonblocking().map_err(need(pipes))?;
+    let caller = EventFd::new().map_err(need("no eventfd for a worker"))?;
+    pipe::set_nonblocking(&caller, false).map_err(need("no eventfd for a worker"))?;
     let null = File::open("/dev/null").map_err(need("/dev/null can't be opened"))?;
     let nonce = RandomState::new().hash_one(slot);
     let marker = Marker {
@@ -107,7 +108,7 @@ pub fn start(
         (stdout.as_fd(), 1),
         (stderr.as_fd(), 2),
         (bell_read.as_fd(), fd::BELL),
-        (caller.1.as_fd(), fd::CALLER),
+        (caller.as_fd(), fd::CALLER),
         (supervisor.as_fd(), fd::SUPERVISOR),
         (file.as_fd(), fd::MEMORY),
         (arguments.as_fd(), fd::ARGUMENTS),

@@ -218,16 +218,17 @@ impl Shared {
             .collect()
     }
 
-    /// Asks for the supervisor's bell on behalf of a job whose caller can't read the
-    /// reply itself after all.
+    /// Asks for the supervisor's bell on behalf of a job whose caller doesn't read the
+    /// reply itself; takes the reply if it is there.
     pub fn watch(&self, link: &Arc<Link>) {
         let mut state = self.lock();
         if let Some(seq) = state.wake_from(link) {
             link.words().wake_supervisor.ask(seq);
         }
         drop(state);
+        // It may be there already. If somebody else reads, they look once more.
         if link.has_replies() {
-            self.ring_supervisor();
+            self.pump_if_free(link);
         }
     }
 }

@@ -217,3 +217,33 @@ fn a_result_whose_decoding_panics_concerns_its_job_alone() {
     assert_eq!(pool.submit(|n: u8| n, 4).unwrap().wait().unwrap(), 4);
     end(pool);
 }
+
+#[test]
+fn a_job_whose_handle_nobody_asks_holds_nothing_up() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    assert_eq!(pool.call(|n: u8| n, 0).unwrap().unwrap(), 0);
+    // Its reply rings nobody until somebody needs the worker, or an answer.
+    std::mem::forget(pool.submit(|n: u8| n, 1).unwrap());
+    assert_eq!(pool.submit(|n: u8| n, 2).unwrap().wait().unwrap(), 2);
+    drop(pool.submit(|n: u8| n, 3).unwrap());
+    let polled = pool.submit(|n: u8| n, 4).unwrap();
+    while !polled.is_finished() {
+        std::thread::yield_now();
+    }
+    assert_eq!(polled.wait().unwrap(), 4);
+    let taken = pool.submit(|n: u8| n, 5).unwrap();
+    let value = loop {
+        if let Some(value) = taken.try_take() {
+            break value;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(value.unwrap(), 5);
+    let (done, is_done) = std::sync::mpsc::channel();
+    let told = pool.submit(|n: u8| n, 6).unwrap();
+    told.on_done(move || done.send(()).unwrap());
+    is_done.recv().unwrap();
+    std::mem::forget(pool.submit(|n: u8| n, 7).unwrap());
+    end(pool); // Waits for that one.
+}

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use threeply_pools::process::ProcessPool;
+use threeply_pools::process::{ProcessPool, StartMethod};
 
 use super::helpers::{FIRST_BYTE, Helper};
 use super::roundtrips::add_one;
@@ -36,6 +36,30 @@ fn worker_start(ctx: &Ctx) -> Duration {
         );
         pool
     })
+}
+
+/// The same from a fork server, which another pool keeps alive.
+fn worker_start_forkserver(ctx: &Ctx) -> Duration {
+    let forked = || {
+        ProcessPool::builder()
+            .workers(1)
+            .start_method(StartMethod::ForkServer)
+            .build()
+            .expect("a process pool")
+    };
+    let keeper = forked();
+    let total = with_a_large_parent(ctx, || {
+        let pool = forked();
+        assert_eq!(
+            pool.call(add_one, 1)
+                .expect("there is room")
+                .expect("the job runs"),
+            2
+        );
+        pool
+    });
+    drop(keeper);
+    total
 }
 
 fn worker_start_procspawn(ctx: &Ctx) -> Duration {
@@ -71,5 +95,14 @@ pub fn workloads() -> Vec<Workload> {
         .per_op("limit", bare_spawn)
         .python("python-ppe", "pool.py", &["ppe", "start"])
         .python("python-mp", "pool.py", &["mp", "start"]),
+        row(
+            "worker_start_forkserver",
+            "the same with the worker forked by a kept fork server (limit: posix_spawn of the \
+             same binary until its first byte)",
+        )
+        .bar(Bar::OfLimit(0.4))
+        .per_op("threeply", worker_start_forkserver)
+        .per_op("limit", bare_spawn)
+        .without("procspawn", "has no fork server"),
     ]
 }

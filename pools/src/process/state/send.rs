@@ -4,7 +4,7 @@ use crate::process::job::Job;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::page::request_counters;
-use crate::process::state::worker::{Sent, Worker};
+use crate::process::state::worker::{Sent, Stage, Worker};
 use crate::process::state::{Placed, State};
 use crate::process::wire;
 use crate::switch::Ordering;
@@ -89,8 +89,9 @@ impl State {
     /// Accepts a job: sends it to a worker if one is free for it, else queues it.
     /// The caller rings the worker after it has let go of the lock.
     ///
-    /// `direct` says that the caller is going to read the reply itself.
-    pub fn accept(&mut self, job: Job, direct: bool) -> Option<Placed> {
+    /// `quiet` says that the caller is going to read the reply itself, or asks for the
+    /// supervisor when it decides not to: then nobody else is woken by it.
+    pub fn accept(&mut self, job: Job, quiet: bool) -> Option<Placed> {
         self.outstanding += usize::from(job.count);
         if self.queue.is_empty() {
             let mut slot = None;
@@ -104,7 +105,7 @@ impl State {
                 slot = self.least_loaded();
             }
             if let Some(slot) = slot {
-                return match self.send(slot, job, direct) {
+                return match self.send(slot, job, quiet) {
                     Ok(placed) => Some(placed),
                     Err(job) => {
                         self.enqueue(job);
@@ -118,7 +119,7 @@ impl State {
     }
 
     /// Writes a job into a worker's ring; gives it back if there is no room.
-    fn send(&mut self, slot: usize, job: Job, direct: bool) -> Result<Placed, Job> {
+    fn send(&mut self, slot: usize, job: Job, quiet: bool) -> Result<Placed, Job> {
         let spinning = self.spinning;
         let worker = self.workers[slot].as_mut().expect("a slot that is in use");
         let words = worker.link.words();
@@ -136,7 +137,9 @@ impl State {
         let seq = worker.next_seq;
         if worker.open == 0 {
             // It was idle: whoever reads the reply sets the words anew.
-            if direct {
+            // The first word of a new one is for the supervisor in any case.
+            worker.quiet = quiet && worker.stage == Stage::Ready;
+            if worker.quiet {
                 words.wake_supervisor.silence();
             } else {
                 words.wake_supervisor.ask(seq);
@@ -199,6 +202,13 @@ impl State {
         {
             self.look_by(due);
         }
+    }
+
+    /// Whether some worker was asked to be quiet; the caller then rings the supervisor,
+    /// which reads what there is and asks to be told from now on.
+    pub fn break_silence(&mut self) -> bool {
+        let workers = self.workers.iter_mut().flatten();
+        workers.fold(false, |any, worker| std::mem::take(&mut worker.quiet) | any)
     }
 
     /// Sends queued jobs to a worker, as far ahead as is sensible.

@@ -145,6 +145,7 @@ impl State {
     pub fn wake_from(&mut self, link: &Arc<Link>) -> Option<u64> {
         let brief = self.job_ns.is_some_and(|ns| ns < 20_000);
         let worker = self.worker(link)?;
+        worker.quiet = false;
         if let Stage::Starting { .. } = worker.stage {
             return Some(0);
         }

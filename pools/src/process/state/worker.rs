@@ -98,6 +98,8 @@ pub struct Worker {
     /// How long callers take between a result and the next job, smoothed.
     pub(super) think_ns: u64,
     pub(super) busy_seen: (u64, u64),
+    /// Its reply rings nobody but the caller who has that job.
+    pub(super) quiet: bool,
     /// Set before the pool kills it.
     pub verdict: Option<Verdict>,
     /// What it said when it failed to start.
@@ -124,6 +126,7 @@ impl Worker {
             idle_since: None,
             think_ns: u64::MAX / 2,
             busy_seen: (0, 0),
+            quiet: false,
             verdict: None,
             complaint: None,
         }

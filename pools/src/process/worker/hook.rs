@@ -44,7 +44,7 @@ pub mod fd {
     pub const BELL: i32 = 3;
     /// Of a fork server, which has no bell: its socket.
     pub const FORK_SERVER: i32 = 3;
-    /// Write end of the pipe that wakes a caller who waits for a reply itself.
+    /// The eventfd that wakes a caller who waits for a reply itself.
     pub const CALLER: i32 = 4;
     /// The eventfd that wakes the pool's supervisor.
     pub const SUPERVISOR: i32 = 5;

@@ -81,9 +81,9 @@ impl Bells {
         }
     }
 
-    /// Wakes a caller that waits for a reply itself.
+    /// Wakes a caller that waits for a reply itself: an eventfd, too.
     pub fn ring_caller(&self) -> Result<(), Gone> {
-        ring(&self.caller, &[1])
+        ring(&self.caller, &1u64.to_ne_bytes())
     }
 
     /// Wakes the supervisor: an eventfd, which takes eight bytes.
@@ -325,10 +325,15 @@ impl Worker {
     fn idle(&mut self) -> Result<(), Gone> {
         self.replies.wake(u64::MAX - 1)?;
         let _ = io::stdout().flush(); // What a job printed without a newline.
-        let counters = request_counters(self.words);
+        let words = self.words;
+        let counters = request_counters(words);
         let limit = Duration::from_nanos(u64::from(self.words.spin_ns.load(Ordering::Relaxed)));
         let is_there = || self.requests.available(&counters) != Ok(0);
-        if !limit.is_zero() && self.spin.look(limit, is_there) {
+        if !limit.is_zero()
+            && self
+                .spin
+                .look(limit, &words.worker_at, &words.caller_at, is_there)
+        {
             self.busy_since = Instant::now();
             return Ok(());
         }
