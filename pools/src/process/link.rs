@@ -154,7 +154,13 @@ impl Link {
 
     /// Wakes the caller that has the reader, if there is one.
     pub fn nudge_caller(&self) {
-        let _ = self.caller_bell.notify();
+        use nix::poll::{PollFd, PollFlags, PollTimeout};
+        // Full means rung already. An honest worker can't fill it, and a broken one
+        // mustn't make us wait.
+        let mut room = [PollFd::new(self.caller_bell.as_fd(), PollFlags::POLLOUT)];
+        if nix::poll::poll(&mut room, PollTimeout::ZERO) == Ok(1) {
+            let _ = self.caller_bell.notify();
+        }
     }
 
     /// Blocks until a reply that was asked for has come, the worker has ended,

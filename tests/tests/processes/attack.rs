@@ -161,13 +161,10 @@ impl Attack {
 fn ring_everybody() {
     use std::os::fd::BorrowedFd;
     use threeply_pools::process::worker::hook::fd;
-    for (number, ring) in [
-        (fd::CALLER, &b"x"[..]),
-        (fd::SUPERVISOR, &1u64.to_le_bytes()),
-    ] {
+    for number in [fd::CALLER, fd::SUPERVISOR] {
         // SAFETY: the worker's own, open as long as it lives.
         let bell = unsafe { BorrowedFd::borrow_raw(number) };
-        nix::unistd::write(bell, ring).unwrap();
+        nix::unistd::write(bell, &1u64.to_ne_bytes()).unwrap();
     }
 }
 
