@@ -147,10 +147,13 @@ impl Shared {
     }
 
     fn note_start_failure(&self, state: &mut State, reason: &str, deliveries: &mut Vec<Delivery>) {
+        let since = *state.failing_since.get_or_insert_with(Instant::now);
         state.start_failures += 1;
         state.retry_at = Some(Instant::now() + limits::START_RETRY);
         let nobody_works = state.workers.iter().flatten().all(Worker::is_new);
-        if state.start_failures >= limits::START_FAILURES && nobody_works {
+        // A pool that has worked before has run out of something, perhaps for a moment.
+        let patient = state.tally.completed > 0 && since.elapsed() < limits::START_PATIENCE;
+        if state.start_failures >= limits::START_FAILURES && nobody_works && !patient {
             let failure = StartFailure(Arc::from(reason));
             state.broken = Some(failure.clone());
             state.fail_queue(|| JobError::WorkerStart(failure.clone()), deliveries);

@@ -42,6 +42,10 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// fails what is queued, instead of starting processes for ever.
 pub const START_FAILURES: u32 = 3;
 
+/// A pool that has worked before tries for at least so long: descriptors or memory may
+/// have run out for a moment.
+pub const START_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Time between a failed start and the next try.
 pub const START_RETRY: Duration = Duration::from_millis(100);
 

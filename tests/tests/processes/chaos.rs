@@ -61,16 +61,20 @@ fn kills_cost_the_jobs_that_they_hit_and_nothing_runs_twice() {
                 while begun() < moment {
                     std::thread::yield_now();
                 }
-                let pids = pool.worker_pids();
-                let Some(&victim) = pids.get(random(pids.len().max(1))) else {
-                    continue;
-                };
-                let victim = Pid::from_raw(victim.cast_signed());
-                if kill_number % 5 == 0 && kill(victim, Signal::SIGSTOP).is_ok() {
-                    // Others go on meanwhile, with what it had and didn't begin.
-                    (0..1_000).for_each(|_| std::thread::yield_now());
+                // Again until it hits: the victim may have gone a moment ago.
+                while killed < kill_number {
+                    let pids = pool.worker_pids();
+                    let Some(&victim) = pids.get(random(pids.len().max(1))) else {
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    let victim = Pid::from_raw(victim.cast_signed());
+                    if kill_number % 5 == 0 && kill(victim, Signal::SIGSTOP).is_ok() {
+                        // Others go on meanwhile, with what it had and didn't begin.
+                        (0..1_000).for_each(|_| std::thread::yield_now());
+                    }
+                    killed += usize::from(kill(victim, Signal::SIGKILL).is_ok());
                 }
-                killed += usize::from(kill(victim, Signal::SIGKILL).is_ok());
             }
             killed
         });

@@ -13,6 +13,7 @@ mod fuzz;
 mod hygiene;
 mod life;
 mod limits;
+mod linking;
 mod malicious;
 mod maps;
 mod mayhem;

@@ -1,6 +1,6 @@
 //! What workers write to stdout and stderr.
 
-use crate::{builder, end, kill_myself, watchdog};
+use crate::{builder, end, kill_myself, new_pool, watchdog};
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -245,4 +245,35 @@ fn a_job_that_takes_its_outputs_away_or_leaves_them_to_a_daemon_still_ends() {
     );
     end(pool);
     assert_eq!(lines.lock().unwrap()[0].2, "before");
+}
+
+#[test]
+fn a_relay_to_a_closed_pipe_or_a_full_disk_drops_what_it_can_not_write() {
+    let _dog = watchdog();
+    let outer = new_pool(1);
+    // In a process of its own, whose stderr is taken away.
+    let inner = |full: bool| {
+        if full {
+            let disk = std::fs::File::options().write(true).open("/dev/full");
+            nix::unistd::dup2_stderr(disk.unwrap()).unwrap();
+        } else {
+            let (read, write) = std::io::pipe().unwrap();
+            nix::unistd::dup2_stderr(&write).unwrap();
+            drop(read);
+        }
+        let pool = new_pool(1);
+        let shout = |lines: usize| {
+            for _ in 0..lines {
+                eprintln!("{}", "x".repeat(100));
+            }
+            lines
+        };
+        // Much more than a pipe holds.
+        assert_eq!(pool.submit(shout, 5_000).unwrap().wait().unwrap(), 5_000);
+        end(pool);
+    };
+    for full in [true, false] {
+        outer.submit(inner, full).unwrap().wait().unwrap();
+    }
+    end(outer);
 }

@@ -23,7 +23,7 @@ fn a_pool_grows_and_shrinks_while_it_works_and_loses_no_job() {
         }
         jobs.join().unwrap()
     });
-    assert_eq!(sum, (0..20_000).sum());
+    assert_eq!(sum, (0..20_000).sum::<u64>());
     assert_eq!(pool.statistics().workers_died, 0);
     assert!(matches!(pool.resize(0), Err(Error::NoWorkers)));
     end(pool);

@@ -102,7 +102,8 @@ impl Output {
 
     /// Handed to `callback` line by line, with the worker and the job that it came
     /// from, on a thread of the pool. A line may come after the result of its job,
-    /// but comes before [`shutdown`](crate::process::ProcessPool::shutdown) is over.
+    /// but comes before a [`shutdown`](crate::process::ProcessPool::shutdown) that waits
+    /// on its thread is over (an awaited one doesn't wait for it).
     ///
     /// Text without an end of line is a line when its job ends; lines longer than
     /// 64 KiB are split. While the callback runs no other line is read: if it is slow,

@@ -91,6 +91,8 @@ pub struct State {
     reserved: Vec<bool>,
     /// Starts in a row that failed.
     pub start_failures: u32,
+    /// When the first of them was.
+    pub failing_since: Option<Instant>,
     /// No start is tried before this.
     pub retry_at: Option<Instant>,
     /// Set when there are too many of them.
@@ -156,6 +158,7 @@ impl State {
             job_ns: None,
             reserved: vec![false; size],
             start_failures: 0,
+            failing_since: None,
             retry_at: None,
             broken: None,
             spinning: options.spinning,

@@ -62,6 +62,7 @@ impl State {
             if !target.is_internal() {
                 self.count(&outcome);
                 self.start_failures = 0; // Workers come up, and get to work.
+                self.failing_since = None;
             }
             out.push(Delivery {
                 target,
