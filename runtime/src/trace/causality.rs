@@ -361,6 +361,12 @@ impl Explainer {
                 }
                 Some(self.subject(a as u32, What::ProcessJob, b))
             }
+            Kind::Span => {
+                let subject = self.numbered(pid, What::Span, a);
+                self.subjects[subject].name = self.names.get(&key).cloned();
+                self.subjects[subject].site = self.names.get(&(pid, b)).cloned();
+                Some(subject)
+            }
             // Ends aren't events of their own; the loop's sleep is about nothing.
             _ => None,
         }

@@ -24,6 +24,8 @@ pub enum Group {
     Pool,
     /// Processes.
     Process,
+    /// What the program itself tells.
+    Program,
 }
 
 impl Group {
@@ -38,6 +40,7 @@ impl Group {
             Group::Sync => "sync",
             Group::Pool => "pool",
             Group::Process => "process",
+            Group::Program => "program",
         }
     }
 }
@@ -178,9 +181,13 @@ pub enum Kind {
     ReplyOut,
     /// The parent settles it (as for `ProcessRun`).
     ReplyIn,
+    /// The program does something that it has a name for (the name's key, the site's).
+    Span,
+    /// It has done it (the name's key, 0).
+    SpanEnd,
 }
 
-use Group::{Io, Loop, Pool, Process, Sync, Task, Time};
+use Group::{Io, Loop, Pool, Process, Program, Sync, Task, Time};
 use Shape::{End, Instant, Span};
 
 const TURN: &str = "runtime/src/event_loop/turn.rs";
@@ -188,11 +195,12 @@ const LANE: &str = "pools/src/thread/lane.rs";
 const FORK: &str = "pools/src/thread/fork.rs";
 const PARKER: &str = "pools/src/thread/parker.rs";
 const SERVE: &str = "pools/src/process/worker/serve.rs";
+const SPAN: &str = "runtime/src/trace/span.rs";
 const SETTLE: &str = "pools/src/process/state/settle.rs";
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 48] = {
+    pub const ALL: [Kind; 50] = {
         use Kind::*;
         [
             Spawn,
@@ -243,6 +251,8 @@ impl Kind {
             ProcessRunEnd,
             ReplyOut,
             ReplyIn,
+            Kind::Span,
+            SpanEnd,
         ]
     };
 
@@ -310,6 +320,8 @@ impl Kind {
             Kind::ProcessRunEnd => about("process job end", Process, End, SERVE, "run", "the job has returned or panicked; its reply is written"),
             Kind::ReplyOut => about("reply out", Process, Instant, "pools/src/process/worker/reply.rs", "publish", "the worker publishes a reply"),
             Kind::ReplyIn => about("reply in", Process, Instant, SETTLE, "settle", "the pool settles a reply with who waits for it"),
+            Kind::Span => about("span", Program, Span(Kind::SpanEnd), SPAN, "span_begins", "the program does what it calls so"),
+            Kind::SpanEnd => about("span end", Program, End, SPAN, "drop", "it has done it"),
         }
     }
 }

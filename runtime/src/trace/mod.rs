@@ -4,6 +4,7 @@
 //! let session = threeply_runtime::trace::start()?;
 //! // … anything …
 //! let trace = session.stop();
+//! trace.write_html(std::fs::File::create("trace.html")?)?; // a page of its own
 //! trace.write_chrome(std::fs::File::create("trace.json")?)?; // for ui.perfetto.dev
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -19,12 +20,12 @@
 //!                                      ┘   │    a worker's lies in shared memory
 //!              session ──▶ collect ◀───────┘
 //!                             │ records in order of time
-//!                         causality ──▶ Trace ──▶ model, chrome
+//!                         causality ──▶ Trace ──▶ model ──▶ html; chrome
 //! ```
 //! Read in this order: [`gate`] (on or off), [`event`] (what can be told),
 //! [`record`], [`ring`] and [`board`] (how it is kept), [`clock`], `memory`, `writer`
-//! and `names` (the recording thread), [`session`] (the recorder), `collect`,
-//! `causality`, and [`model`], `chrome` (documents).
+//! and `names` (the recording thread), `span`, [`session`] (the recorder), `collect`,
+//! `causality`, and [`model`], `html`, `chrome` (documents).
 
 pub mod board;
 mod causality;
@@ -33,6 +34,7 @@ pub mod clock;
 mod collect;
 pub mod event;
 pub mod gate;
+mod html;
 mod json;
 mod memory;
 pub mod model;
@@ -40,6 +42,7 @@ pub(crate) mod names;
 pub mod record;
 pub mod ring;
 pub mod session;
+mod span;
 mod writer;
 
 use std::fmt;
@@ -48,6 +51,7 @@ use std::time::SystemTime;
 pub use event::{About, Group, Kind, Shape};
 pub use gate::{BUILT_IN, emit, is_on};
 pub use session::{Error, Session, start};
+pub use span::{Span, span};
 
 /// What was recorded.
 #[derive(Clone, Debug)]
@@ -233,6 +237,8 @@ pub enum What {
     Line,
     /// A channel.
     Channel,
+    /// What the program calls something that it does.
+    Span,
 }
 
 impl What {
@@ -248,12 +254,16 @@ impl What {
             What::Descriptor => "descriptor",
             What::Line => "line",
             What::Channel => "channel",
+            What::Span => "span",
         }
     }
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(name), What::Span) = (&self.name, self.what) {
+            return f.write_str(name);
+        }
         write!(f, "{} {}", self.what.name(), self.number)?;
         match (&self.name, self.what) {
             (Some(name), _) => write!(f, " '{name}'"),

@@ -32,13 +32,19 @@ pub(crate) fn name_task(task: u64, name: &str) {
     if !is_on() {
         return;
     }
+    emit(Kind::Named, line!(), task, key(name));
+}
+
+/// The key of a name, whose text is noted if it wasn't yet. Only while something is
+/// recorded.
+pub(crate) fn key(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     let key = hasher.finish() | NAME;
     if !writer::knows_name(key) {
         note(key, name);
     }
-    emit(Kind::Named, line!(), task, key);
+    key
 }
 
 #[cold]

@@ -264,3 +264,23 @@ fn a_second_session_is_refused_until_the_first_is_over() {
         drop(trace::start().unwrap());
     });
 }
+
+#[test]
+fn a_program_tells_what_it_calls_its_work() {
+    let (trace, ()) = record(|| {
+        let _outer = trace::span("outer");
+        for _ in 0..2 {
+            let _inner = trace::span("inner");
+        }
+    });
+    assert_eq!(
+        told(&trace, &[Kind::Span]),
+        ["span outer", "span inner", "span inner"]
+    );
+    let [outer, first, second] = [0, 1, 2].map(|at| trace.events()[at]);
+    assert_eq!((first.inside, second.inside), (Some(0), Some(0)));
+    assert!(!outer.is_unfinished() && first.end_ns <= second.end_ns);
+    let subject = &trace.subjects()[outer.subject.unwrap()];
+    let site = subject.site.as_ref().unwrap();
+    assert!(site.contains("tests/trace/loops.rs:"), "{site}");
+}

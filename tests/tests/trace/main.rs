@@ -5,6 +5,7 @@
 mod documents;
 mod kit;
 mod loops;
+mod page;
 mod processes;
 mod rings;
 mod threads;

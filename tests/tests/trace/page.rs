@@ -1,0 +1,107 @@
+//! The page that shows a trace, as text and in a real browser where one is found.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use threeply_runtime::trace::{Kind, Trace};
+use threeply_runtime::{block_on, spawn, yield_now};
+
+use crate::kit::record;
+
+fn page_of(trace: &Trace) -> String {
+    let mut page = Vec::new();
+    trace.write_html(&mut page).unwrap();
+    String::from_utf8(page).unwrap()
+}
+
+fn some_trace() -> Trace {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let named = threeply_runtime::task::Builder::new().name("</script><b>");
+            named.spawn(yield_now()).await.unwrap();
+            spawn(async {}).await.unwrap();
+        });
+    });
+    trace
+}
+
+#[test]
+fn a_page_holds_the_whole_document_and_closes_it_once() {
+    let trace = some_trace();
+    let page = page_of(&trace);
+    let (_, rest) = page.split_once("id=\"trace\">").unwrap();
+    let (document, rest) = rest.split_once("</script>").unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
+    let rows = document["events"]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), trace.events().len());
+    assert_eq!(rest.matches("</script>").count(), 1, "the viewer's own end");
+    for mark in ["/*STYLE*/", "/*SCRIPT*/", "/*TRACE*/"] {
+        assert!(!page.contains(mark), "{mark} is still there");
+    }
+}
+
+/// The browser's picture of the page, after its script has run.
+fn dom(page: &Path, fragment: &str) -> Option<String> {
+    let browser = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find(|name| {
+            let mut command = Command::new(name);
+            command
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        })?;
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!("--timeout={}", Duration::from_secs(60).as_millis()))
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}#{fragment}", page.display()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_browser_shows_an_event_its_source_and_its_causes() {
+    let trace = some_trace();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trace.html");
+    fs::write(&file, page_of(&trace)).unwrap();
+    // The last poll of the named task: a wake of its own brought it.
+    let is_its_poll = |event: &threeply_runtime::trace::Event| {
+        let name = event
+            .subject
+            .and_then(|subject| trace.subjects()[subject].name.as_deref());
+        event.kind == Kind::Poll && name == Some("</script><b>")
+    };
+    let poll = trace.events().iter().rposition(is_its_poll).unwrap();
+    let Some(dom) = dom(&file, &format!("event={poll}")) else {
+        eprintln!("no browser is found: the page is not looked at in one");
+        return;
+    };
+    let shown = format!("data-ready=\"{}\"", trace.events().len());
+    assert!(
+        dom.contains(&shown),
+        "the script didn't come to its end: {dom}"
+    );
+    let (_, details) = dom.split_once("<aside").unwrap();
+    let (details, _) = details.split_once("</aside>").unwrap();
+    let about = Kind::Poll.about();
+    let source = format!("{}:{}", about.file, trace.events()[poll].line);
+    for needle in [
+        "'&lt;/script&gt;&lt;b&gt;'",
+        about.what,
+        &source,
+        about.function,
+        "Caused by",
+        "tests/trace/page.rs:",
+    ] {
+        assert!(details.contains(needle), "no {needle} in {details}");
+    }
+}
