@@ -58,6 +58,8 @@ pub enum Weakening {
     /// A sender asks in one locked section whether the receiver waits, and puts
     /// the value in and wakes it, if it did, in the next.
     SenderPeeks,
+    /// The end of a oneshot that leaves doesn't publish what it did before.
+    PairLeavesRelaxed,
     /// A thread about to block looks in one locked section whether it was woken,
     /// and falls asleep in the next.
     SleeperLooksEarly,

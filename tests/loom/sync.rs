@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
 use threeply_runtime::switch::{Weakening, weaken};
+use threeply_runtime::sync::pair::{Pair, SharedLeave};
 use threeply_runtime::sync::shared::{Mutex, Notify, Semaphore, mpsc, oneshot};
 
 use crate::explore::explore;
@@ -289,6 +290,51 @@ fn oneshot_against_poll() {
 fn oneshot_against_poll_broken() {
     weaken(Weakening::SenderPeeks, || {
         explore(3, oneshot_against_poll_model)
+    });
+}
+
+/// What each end has said, told by whoever is left.
+#[derive(Default)]
+struct Said {
+    by_one: loom::sync::atomic::AtomicBool,
+    by_other: loom::sync::atomic::AtomicBool,
+    /// Of std, so that it adds no schedule.
+    heard: Arc<AtomicUsize>,
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        let both = self.by_one.load(Relaxed) && self.by_other.load(Relaxed);
+        assert!(both, "the last words of an end were lost");
+        self.heard.fetch_add(1, Relaxed);
+    }
+}
+
+/// Both ends of a oneshot leave; the last one takes down what they share.
+fn end_against_end_model() {
+    let said = Said::default();
+    let heard = said.heard.clone();
+    let (one, other) = Pair::<SharedLeave, _>::new(said);
+    let thread = loom::thread::spawn(move || {
+        one.by_one.store(true, Relaxed);
+        drop(one);
+    });
+    other.by_other.store(true, Relaxed);
+    drop(other);
+    thread.join().unwrap();
+    assert_eq!(heard.load(Relaxed), 1, "taken down by both, or by none");
+}
+
+#[test]
+fn end_against_end() {
+    explore(3, end_against_end_model);
+}
+
+#[test]
+#[should_panic(expected = "the last words of an end were lost")]
+fn end_against_end_broken() {
+    weaken(Weakening::PairLeavesRelaxed, || {
+        explore(3, end_against_end_model)
     });
 }
 

@@ -222,6 +222,16 @@ pub const MODELS: &[Model] = &[
         file: "runtime/src/sync/oneshot.rs",
     },
     Model {
+        name: "sync::end_against_end",
+        proves: "of two ends that leave at once, the last sees what the first did, and one takes it down",
+        file: "runtime/src/sync/pair.rs",
+    },
+    Model {
+        name: "sync::end_against_end_broken",
+        proves: "twin: an end leaves without publishing what it did",
+        file: "runtime/src/sync/pair.rs",
+    },
+    Model {
         name: "sync::sleep_against_wake",
         proves: "a thread that goes to sleep for a value is woken by it",
         file: "runtime/src/sync/blocking.rs",

@@ -167,6 +167,12 @@ impl Core {
         left != 0
     }
 
+    /// Whether the running task has any budget left for this poll.
+    #[inline]
+    pub(crate) fn has_budget(&self) -> bool {
+        self.budget.get() != 0
+    }
+
     pub(super) fn refill_budget(&self) {
         self.budget.set(self.poll_budget.get());
     }
@@ -242,7 +248,7 @@ impl Core {
     }
 
     /// A wake on the loop's own thread.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake_local(&self, id: WakeId) {
         self.scheduler.borrow_mut().wake(id);
     }

@@ -2,7 +2,7 @@
 //!
 //! The first file to read of this module; next: `family.rs`.
 
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{catch_unwind, resume_unwind};
 use std::task::Waker;
 use std::thread;
@@ -28,7 +28,7 @@ pub struct After {
 impl After {
     /// Runs `section`, which holds a lock, then does what it left to do.
     ///
-    /// Nearly always there is nothing, which is tested in place: moving this out
+    /// Nearly always there is nothing, or one to wake, which is done in place: moving this out
     /// to test it would read three fresh stores by two wide loads, and stall for
     /// longer than a whole uncontended lock takes. If `section` panics what it
     /// had left is forgotten; sections panic only before they change anything.
@@ -36,10 +36,22 @@ impl After {
     pub fn around<R>(section: impl FnOnce(&mut After) -> R) -> R {
         let mut after = ManuallyDrop::new(After::default());
         let result = section(&mut after);
-        if after.wake.is_some() || after.discard.is_some() {
-            drop(ManuallyDrop::into_inner(after));
+        if let Some(waker) = after.wake.take() {
+            if after.wake_more.is_none() && after.discard.is_none() {
+                waker.wake();
+                return result;
+            }
+            after.wake = Some(waker);
+            after.rest();
+        } else if after.discard.is_some() {
+            after.rest();
         }
         result
+    }
+
+    #[inline(never)]
+    fn rest(&mut self) {
+        drop(mem::take(self));
     }
 
     /// Wakes this waker, in the order of the calls.
@@ -48,8 +60,14 @@ impl After {
         if self.wake.is_none() {
             self.wake = waker;
         } else if let Some(waker) = waker {
-            self.wake_more.get_or_insert_default().push(waker);
+            self.wake_another(waker);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_another(&mut self, waker: Waker) {
+        self.wake_more.get_or_insert_default().push(waker);
     }
 
     /// Drops this waker unused.

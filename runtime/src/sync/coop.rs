@@ -22,6 +22,13 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     proceed_or_tell(cx, || None)
 }
 
+/// Whether something may go on that was paid for before: not if the budget is used
+/// up, and not when a dump asks.
+#[inline(always)]
+pub(crate) fn is_paid() -> bool {
+    context::try_with(Core::has_budget).unwrap_or(true)
+}
+
 /// As [`poll_proceed`], for an operation that can tell what it waits for.
 #[inline(always)]
 pub(crate) fn proceed_or_tell(

@@ -33,6 +33,7 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
 use super::after::After;
+use super::pair::{Leave, LocalLeave, SharedLeave};
 use crate::switch;
 
 /// A cell whose content is only reached inside [`with`](Lock::with).
@@ -61,6 +62,8 @@ pub trait Family: sealed::Sealed + Sized + 'static {
     type Lock<T>: Lock<T>;
     /// What the handles of a channel share it by.
     type Ref<T: ?Sized>: Clone + Deref<Target = T>;
+    /// How the two ends of a oneshot share it.
+    type Leave: Leave;
     /// A cell written once.
     type Once<T>: Once<T>;
 
@@ -152,6 +155,7 @@ impl<T> Lock<T> for SharedLock<T> {
 impl Family for Local {
     type Lock<T> = LocalLock<T>;
     type Ref<T: ?Sized> = Rc<T>;
+    type Leave = LocalLeave;
     type Once<T> = std::cell::OnceCell<T>;
 
     fn share<T>(value: T) -> Rc<T> {
@@ -165,6 +169,7 @@ impl Family for Local {
 impl Family for Shared {
     type Lock<T> = SharedLock<T>;
     type Ref<T: ?Sized> = Arc<T>;
+    type Leave = SharedLeave;
     type Once<T> = std::sync::OnceLock<T>;
 
     fn share<T>(value: T) -> Arc<T> {

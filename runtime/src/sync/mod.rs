@@ -48,6 +48,7 @@ pub mod mutex;
 pub mod notify;
 pub mod once_cell;
 pub mod oneshot;
+pub mod pair;
 pub mod permits;
 pub mod place;
 pub mod queue;

@@ -113,7 +113,9 @@ impl<T> State<T> {
         let channel = std::ptr::from_ref(self).addr();
         emit(Kind::Send, line!(), channel as u64, 1);
         self.queue.push_back(value);
-        after.wake(self.receiver.take());
+        if self.receiver.is_some() {
+            after.wake(self.receiver.take());
+        }
         Ok(())
     }
 

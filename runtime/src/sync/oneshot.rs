@@ -9,7 +9,7 @@
 //!     └── close, drop(Receiver) ──▶ CLOSED (send fails) ────┘
 //! ```
 //!
-//! Read before: `family.rs`; after: `mpsc.rs`.
+//! Read before: `family.rs`, `pair.rs`; after: `mpsc.rs`.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -21,6 +21,7 @@ use super::blocking;
 use super::coop;
 use super::errors::{RecvError, TryRecvError};
 use super::family::{Family, Lock, Shared};
+use super::pair::Pair;
 use crate::inspect::{About, SyncKind, round};
 use crate::switch::{Weakening, weakened};
 
@@ -36,7 +37,7 @@ struct State<T> {
     sender: Option<Waker>,
 }
 
-type Channel<F, T> = <F as Family>::Ref<<F as Family>::Lock<State<T>>>;
+type Channel<F, T> = Pair<<F as Family>::Leave, <F as Family>::Lock<State<T>>>;
 
 impl<T> State<T> {
     /// What the receiver waits for.
@@ -66,23 +67,22 @@ fn register(slot: &mut Option<Waker>, waker: &Waker, after: &mut After) {
     }
 }
 
-/// Makes a channel for one value. One allocation.
+/// Makes a channel for one value. One allocation, or none on a loop where another
+/// oneshot or a task of its size has ended.
+#[inline]
 pub fn channel<F: Family, T>() -> (Sender<F, T>, Receiver<F, T>) {
-    let channel: Channel<F, T> = F::share(F::Lock::new(State {
+    let (one, other): (Channel<F, T>, _) = Pair::new(F::Lock::new(State {
         value: None,
         sender_done: false,
         closed: false,
         receiver: None,
         sender: None,
     }));
-    (
-        Sender {
-            channel: Some(channel.clone()),
-        },
-        Receiver {
-            channel: Some(channel),
-        },
-    )
+    let sender = Sender { channel: Some(one) };
+    let receiver = Receiver {
+        channel: Some(other),
+    };
+    (sender, receiver)
 }
 
 /// Sends the one value. Dropped without sending, the receiver gets an error.
@@ -155,14 +155,21 @@ impl<F: Family, T> Sender<F, T> {
     }
 }
 
+/// A sender that goes without having sent.
+#[inline(never)]
+fn abandon<F: Family, T>(channel: Channel<F, T>) {
+    channel.with(|state, after| {
+        state.sender_done = true;
+        after.discard(state.sender.take());
+        after.wake(state.receiver.take());
+    });
+}
+
 impl<F: Family, T> Drop for Sender<F, T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(channel) = self.channel.take() {
-            channel.with(|state, after| {
-                state.sender_done = true;
-                after.discard(state.sender.take());
-                after.wake(state.receiver.take());
-            });
+            abandon::<F, T>(channel);
         }
     }
 }
@@ -252,15 +259,22 @@ impl<F: Family, T> Future for Receiver<F, T> {
     }
 }
 
+/// A receiver that goes without having received.
+#[inline(never)]
+fn give_up<F: Family, T>(channel: Channel<F, T>) {
+    // The value, if any, is dropped here, outside of the lock.
+    let _unwanted = channel.with(|state, after| {
+        after.discard(state.receiver.take());
+        state.close(after);
+        state.value.take()
+    });
+}
+
 impl<F: Family, T> Drop for Receiver<F, T> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(channel) = self.channel.take() {
-            // The value, if any, is dropped here, outside of the lock.
-            let _unwanted = channel.with(|state, after| {
-                after.discard(state.receiver.take());
-                state.close(after);
-                state.value.take()
-            });
+            give_up::<F, T>(channel);
         }
     }
 }

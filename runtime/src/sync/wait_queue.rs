@@ -89,10 +89,12 @@ struct Slot<A> {
 #[derive(Debug)]
 pub struct WaitQueue<A = ()> {
     slots: Vec<Slot<A>>,
+    /// Apart from `live`: side by side the compiler would count both up by one wide
+    /// load, which waits for the two narrow stores before it.
+    waiting: u32,
     head: u32,
     tail: u32,
     free: u32,
-    waiting: u32,
     live: u32,
 }
 
@@ -101,10 +103,10 @@ impl<A: Copy> WaitQueue<A> {
     pub const fn new() -> Self {
         WaitQueue {
             slots: Vec::new(),
+            waiting: 0,
             head: NIL,
             tail: NIL,
             free: NIL,
-            waiting: 0,
             live: 0,
         }
     }
@@ -125,7 +127,7 @@ impl<A: Copy> WaitQueue<A> {
     /// One poll of standing in the line: joins at the back, or renews the
     /// waker, until the turn is `Granted` or `Released`; then leaves, and says
     /// which of the two it was.
-    #[inline]
+    #[inline(always)]
     pub fn poll_turn(
         &mut self,
         ask: A,
@@ -137,14 +139,15 @@ impl<A: Copy> WaitQueue<A> {
             *ticket = Some(self.join(ask, waker.clone()));
             return Poll::Pending;
         };
-        if self.turn(place) == Turn::Waiting {
+        let turn = self.turn(place);
+        if turn == Turn::Waiting {
             self.renew(place, waker, after);
             return Poll::Pending;
         }
-        match ticket.take() {
-            Some(place) => Poll::Ready(self.vacate(place, after).0),
-            None => Poll::Pending,
-        }
+        let index = place.0;
+        *ticket = None;
+        self.free_slot(index);
+        Poll::Ready(turn)
     }
 
     /// Joins at the back.
@@ -152,6 +155,7 @@ impl<A: Copy> WaitQueue<A> {
     /// # Panics
     ///
     /// With 2³² − 1 waiters in one line.
+    #[inline(always)]
     pub fn join(&mut self, ask: A, waker: Waker) -> Ticket {
         let line = std::ptr::from_ref(self).addr();
         emit(Kind::TurnWait, line!(), line as u64, 0);
@@ -216,7 +220,7 @@ impl<A: Copy> WaitQueue<A> {
 
     /// `Waiting` → `Granted` for the first in the line, who is woken. Returns
     /// whether there was one.
-    #[inline]
+    #[inline(always)]
     pub fn grant_front(&mut self, after: &mut After) -> bool {
         self.take_front(Turn::Granted, after)
     }
@@ -226,23 +230,28 @@ impl<A: Copy> WaitQueue<A> {
         while self.take_front(Turn::Released, after) {}
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_front(&mut self, turn: Turn, after: &mut After) -> bool {
-        if self.head == NIL {
-            return false;
-        }
-        let index = self.head;
-        self.unlink(index);
         let line = std::ptr::from_ref(self).addr();
+        let Some(slot) = self.slots.get_mut(self.head as usize) else {
+            return false;
+        };
         emit(
             Kind::TurnGrant,
             line!(),
             line as u64,
             u64::from(turn == Turn::Released),
         );
-        let slot = &mut self.slots[index as usize];
         slot.turn = turn;
-        after.wake(slot.waker.take());
+        let (waker, next) = (slot.waker.take(), slot.next);
+        // As `unlink`, which needn't look for a neighbour in front.
+        self.head = next;
+        match self.slots.get_mut(next as usize) {
+            Some(slot) => slot.previous = NIL,
+            None => self.tail = NIL,
+        }
+        self.waiting -= 1;
+        after.wake(waker);
         true
     }
 
@@ -253,6 +262,7 @@ impl<A: Copy> WaitQueue<A> {
     }
 
     /// Makes sure that `waker` is the one that will be woken.
+    #[inline(never)]
     pub fn renew(&mut self, ticket: &Ticket, waker: &Waker, after: &mut After) {
         let slot = &mut self.slots[ticket.0 as usize];
         debug_assert_eq!(slot.turn, Turn::Waiting);
@@ -290,15 +300,29 @@ impl<A: Copy> WaitQueue<A> {
         if let Some(waker) = slot.waker.take() {
             after.discard(Some(waker));
         }
+        self.free_slot(index);
+        (turn, ask)
+    }
+
+    /// The end of a slot that isn't in the line and has no waker.
+    #[inline(always)]
+    fn free_slot(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.waker.is_none());
         slot.next = self.free;
         self.free = index;
         self.live -= 1;
         if self.live == 0 && self.slots.len() > WAIT_QUEUE_KEEP {
-            // A crowd came and went: don't keep its memory.
-            self.slots = Vec::new();
-            self.free = NIL;
+            self.free_all();
         }
-        (turn, ask)
+    }
+
+    /// A crowd came and went: don't keep its memory.
+    #[cold]
+    #[inline(never)]
+    fn free_all(&mut self) {
+        self.slots = Vec::new();
+        self.free = NIL;
     }
 
     /// Takes a `Waiting` slot out of the line (invariant 1).

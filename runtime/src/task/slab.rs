@@ -168,7 +168,7 @@ impl Scheduler {
     }
 
     /// Queues the task that `id` names, once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(&mut self, id: WakeId) {
         self.wakes_local += 1;
         if let Some(word) = self.words.get_mut(id.slot() as usize)

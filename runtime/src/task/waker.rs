@@ -58,7 +58,7 @@ fn wake(data: *const ()) {
 fn drop(_: *const ()) {}
 
 /// Wakes the task that `id` names, from any thread; in vain if it is gone.
-#[inline]
+#[inline(never)] // The one copy of the way into the run queue, with no call on it.
 pub(crate) fn wake_id(id: WakeId) {
     match context::with_loop(id.loop_id(), |core| core.wake_local(id)) {
         Some(()) => {}

@@ -13,7 +13,7 @@ use futures_core::Stream;
 use super::{Channel, State};
 use crate::context::forbid_blocking;
 use crate::inspect::round;
-use crate::limits::CHANNEL_KEEP_BYTES;
+use crate::limits::{CHANNEL_KEEP_BYTES, ITEMS_PER_OPERATION};
 use crate::sync::after::After;
 use crate::sync::blocking;
 use crate::sync::coop;
@@ -31,6 +31,9 @@ pub struct Receiver<F: Family, T> {
     channel: Channel<F, T>,
     /// Unbounded only: items taken from the channel and not yet handed out.
     batch: VecDeque<T>,
+    /// How many items of `batch` may be handed out before the next one counts as
+    /// an operation.
+    prepaid: u32,
 }
 
 impl<F: Family, T> Receiver<F, T> {
@@ -39,6 +42,7 @@ impl<F: Family, T> Receiver<F, T> {
         Receiver {
             channel,
             batch: VecDeque::new(),
+            prepaid: 0,
         }
     }
 
@@ -54,11 +58,26 @@ impl<F: Family, T> Receiver<F, T> {
     /// As [`recv`](Self::recv), for a hand-written future.
     #[inline(always)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        if self.prepaid > 0
+            && coop::is_paid()
+            && let Some(item) = self.batch.pop_front()
+        {
+            self.prepaid -= 1;
+            return Poll::Ready(Some(item));
+        }
+        self.poll_recv_paying(cx)
+    }
+
+    /// Takes an operation from the task's budget, which pays for the next items of
+    /// the batch too.
+    #[inline]
+    fn poll_recv_paying(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let channel = &*self.channel;
         let about = move || Some(round::sync_wait::<F, _>(channel, State::about_receiving));
         if coop::proceed_or_tell(cx, about).is_pending() {
             return Poll::Pending;
         }
+        self.prepaid = ITEMS_PER_OPERATION - 1;
         if let Some(item) = self.next_of_batch() {
             return Poll::Ready(Some(item));
         }

@@ -305,11 +305,12 @@ impl<F: Family, T> UnboundedSender<F, T> {
             if state.closed {
                 return Err(SendError(value));
             }
-            if peeked {
-                state.queue.push_back(value);
-                return Ok(());
+            // Not closed, so the receiver is there.
+            state.queue.push_back(value);
+            if state.receiver.is_some() && !peeked {
+                after.wake(state.receiver.take());
             }
-            state.push(value, after).map_err(SendError)
+            Ok(())
         })
     }
 
