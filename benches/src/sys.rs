@@ -86,6 +86,12 @@ pub fn own_cpu() -> Duration {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
 }
 
+/// How often a thread of this process, any of them, gave its core up or lost it.
+pub fn own_switches() -> u64 {
+    let usage = usage(libc::RUSAGE_SELF);
+    (usage.ru_nvcsw + usage.ru_nivcsw).cast_unsigned()
+}
+
 /// CPU time of another process, all threads, in nanoseconds where
 /// `/proc/PID/stat` counts in ticks of 10 ms. Zero when it is gone.
 pub fn cpu_of(pid: u32) -> Duration {
@@ -115,14 +121,17 @@ pub fn tree_cpu() -> Duration {
 
 /// CPU time of the children that were waited for.
 fn children_cpu() -> Duration {
+    let usage = usage(libc::RUSAGE_CHILDREN);
+    timeval(usage.ru_utime) + timeval(usage.ru_stime)
+}
+
+/// What the system accounts to `whom`; all zeroes if it doesn't say.
+fn usage(whom: libc::c_int) -> libc::rusage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is to a rusage.
-    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } < 0 {
-        return Duration::ZERO;
-    }
-    // SAFETY: all zeroes is a valid rusage, and the call has filled it.
-    let usage = unsafe { usage.assume_init() };
-    timeval(usage.ru_utime) + timeval(usage.ru_stime)
+    unsafe { libc::getrusage(whom, usage.as_mut_ptr()) };
+    // SAFETY: all zeroes is a valid rusage, and so is what the call wrote.
+    unsafe { usage.assume_init() }
 }
 
 fn timeval(time: libc::timeval) -> Duration {

@@ -56,6 +56,8 @@ pub enum Unit {
     B,
     /// Jobs a second.
     JobsPerS,
+    /// How many there were.
+    Count,
 }
 
 impl Unit {
@@ -68,6 +70,7 @@ impl Unit {
             Unit::S => "s",
             Unit::B => "B",
             Unit::JobsPerS => "jobs_per_s",
+            Unit::Count => "count",
         }
     }
 
@@ -83,7 +86,7 @@ impl Unit {
     ///
     /// # Panics
     ///
-    /// When the unit is bytes, which no duration gives.
+    /// When the unit is bytes or a count, which no duration gives.
     pub fn per_op(self, elapsed: Duration, ops: u64) -> f64 {
         let seconds = elapsed.as_secs_f64();
         let ops = ops as f64;
@@ -93,7 +96,7 @@ impl Unit {
             Unit::Ms => seconds * 1e3 / ops,
             Unit::S => seconds / ops,
             Unit::JobsPerS => ops / seconds,
-            Unit::B => panic!("bytes aren't a time"),
+            Unit::B | Unit::Count => panic!("{} isn't a time", self.name()),
         }
     }
 }

@@ -26,6 +26,7 @@ pub fn figure(value: f64, unit: crate::workload::Unit) -> String {
         Unit::JobsPerS if value >= 1e6 => format!("{}M jobs/s", digits(value / 1e6)),
         Unit::JobsPerS if value >= 1e3 => format!("{}k jobs/s", digits(value / 1e3)),
         Unit::JobsPerS => format!("{} jobs/s", digits(value)),
+        Unit::Count => digits(value),
     }
 }
 

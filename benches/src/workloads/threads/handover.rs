@@ -123,6 +123,18 @@ fn bursts<P: Pool>(ctx: &Ctx) -> f64 {
 
 /// CPU time of a pool in two seconds without work, after it had some.
 fn idle_cpu<P: Pool>(ctx: &Ctx) -> f64 {
+    let (before, after) = idle::<P, _>(ctx, sys::own_cpu);
+    (after - before).as_secs_f64() * 1e3
+}
+
+/// Context switches of the same; one of them is the measuring thread's.
+fn idle_switches<P: Pool>(ctx: &Ctx) -> f64 {
+    let (before, after) = idle::<P, _>(ctx, sys::own_switches);
+    (after - before) as f64
+}
+
+/// What `read` says before and after two seconds without work.
+fn idle<P: Pool, T>(ctx: &Ctx, read: impl Fn() -> T) -> (T, T) {
     let pool = P::new(ctx.workers);
     let done = AtomicU64::new(0);
     pool.scope(10_000, |_| {
@@ -131,13 +143,13 @@ fn idle_cpu<P: Pool>(ctx: &Ctx) -> f64 {
     assert_eq!(done.into_inner(), 10_000);
     pool.install(|| ());
     thread::sleep(Duration::from_millis(100));
-    let before = sys::own_cpu();
+    let before = read();
     thread::sleep(ctx.size.pick(
         Duration::from_millis(300),
         Duration::from_secs(2),
         Duration::from_secs(2),
     ));
-    (sys::own_cpu() - before).as_secs_f64() * 1e3
+    (before, read())
 }
 
 /// The rows of this file.
@@ -202,6 +214,17 @@ pub fn workloads() -> Vec<Workload> {
             .bar(Bar::Figure(1.0)),
             Once,
             idle_cpu
+        ),
+        on_every_pool!(
+            row(
+                "idle_switches",
+                Unit::Count,
+                "context switches of an idle pool over 2 s, after work"
+            )
+            .takes(2.2)
+            .bar(Bar::Figure(10.0)),
+            Once,
+            idle_switches
         ),
     ]
 }
