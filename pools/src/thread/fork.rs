@@ -178,6 +178,8 @@ where
     };
     let reference = ForkRef((&raw const fork).cast());
     let position = lane.forks.push(reference);
+    let level = lane.level();
+    lane.set_level(level + 1);
     if lane.is_demanded() {
         seat.offer_fork();
     } else if lane.recheck_in.get() != 0 {
@@ -197,10 +199,14 @@ where
     let from_a = match from_a {
         Ok(from_a) => from_a,
         // `b` was not begun, or has ended; its value or panic is dropped.
-        Err(panic) => resume_unwind(panic),
+        Err(panic) => {
+            lane.set_level(level);
+            resume_unwind(panic)
+        }
     };
     let from_b = if mine {
         let b = fork.take_work().expect("J2: an unstolen fork has its work");
+        lane.set_level(level + 1); // a fork run in the wait began at 0
         b(false)
     } else {
         match fork.take_outcome().expect("the latch was seen set") {
@@ -208,6 +214,7 @@ where
             Err(panic) => resume_unwind(panic),
         }
     };
+    lane.set_level(level);
     (from_a, from_b)
 }
 

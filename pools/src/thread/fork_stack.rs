@@ -70,10 +70,16 @@ impl<T: Copy + Word> ForkStack<T> {
         }
     }
 
-    /// Are so many forks unpromoted that one more isn't worth recording?
+    /// How many forks are unpromoted.
+    #[inline(always)]
+    pub fn unpromoted(&self) -> u32 {
+        self.top.get().wrapping_sub(self.bottom.get())
+    }
+
+    /// Is there no room for one more?
     #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.top.get().wrapping_sub(self.bottom.get()) == CAPACITY
+        self.unpromoted() == CAPACITY
     }
 
     /// Is there nothing to offer to a thief?

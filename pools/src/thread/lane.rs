@@ -153,6 +153,12 @@ pub struct Lane {
     tag_hint: Cell<usize>,
     /// The pool's lanes as of the last look; grows when there are new ones.
     pub peers: RefCell<Vec<Arc<LaneShared>>>,
+    /// Recorded joins around the current code, in first or second half, since its
+    /// job, stolen fork or outermost call began. A hint: a panic leaves it too high
+    /// until the join around it ends.
+    level: Cell<u32>,
+    /// With so many forks unpromoted `join` records none; by `level`.
+    enough: Cell<u32>,
     /// Where the next round of stealing begins.
     pub next_victim: Cell<usize>,
     /// Is this a worker's lane (else a guest's)?
@@ -188,6 +194,8 @@ impl Lane {
             jobs_top: Cell::new(0),
             tag_hint: Cell::new(0),
             peers: RefCell::new(Vec::new()),
+            level: Cell::new(0),
+            enough: Cell::new(limits::UNPROMOTED_FORKS as u32),
             next_victim: Cell::new(index + 1),
             is_worker,
             recheck_in: Cell::new(0),
@@ -210,11 +218,28 @@ impl Lane {
     /// May `join` go on without recording its fork?
     #[inline(always)]
     pub fn takes_no_fork(&self) -> bool {
-        self.forks.is_full() && !self.is_demanded()
+        self.forks.unpromoted() >= self.enough.get() && !self.is_demanded()
+    }
+
+    /// Recorded joins around the current code.
+    #[inline]
+    pub fn level(&self) -> u32 {
+        self.level.get()
+    }
+
+    /// Enters or leaves a recorded join, or begins anew at level 0.
+    #[inline]
+    pub fn set_level(&self, level: u32) {
+        self.level.set(level);
+        self.enough.set(if level < limits::RECORDED_LEVELS {
+            limits::UNPROMOTED_FORKS as u32
+        } else {
+            1
+        });
     }
 
     /// Adds a job, tagged with its scope or 0.
-    #[inline]
+    #[inline(always)] // see `Seat::push_job`
     pub fn push_job(&self, job: JobRef, tag: usize) {
         emit(Kind::JobPush, line!(), job.address(), self.index() as u64);
         if tag != 0 && self.tag_hint.get() != tag {

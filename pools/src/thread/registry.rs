@@ -376,7 +376,7 @@ impl Registry {
 
     /// Queues a job of this thread, if it has a seat here, else from outside; a
     /// closed pool discards it.
-    #[inline]
+    #[inline(always)] // see `Seat::push_job`
     fn enqueue(self: &Arc<Self>, job: JobRef) -> Enqueued {
         context::with(|seat| match seat {
             Some(seat) if Arc::ptr_eq(&seat.registry, self) => {
@@ -635,7 +635,10 @@ impl Seat {
     }
 
     /// Adds a job of this thread.
-    #[inline]
+    // Always, so that the job's words go into the queue as they are made: written to
+    // the stack by the word and copied from there by two, each copy would wait for
+    // the store buffer.
+    #[inline(always)]
     pub fn push_job(&self, job: JobRef, tag: usize) {
         self.lane.push_job(job, tag);
         let work = if tag == 0 {
@@ -671,6 +674,7 @@ impl Seat {
     #[inline]
     pub fn ask_for_sharing(&self) {
         self.lane.recheck_in.set(0);
+        self.lane.set_level(0);
         if self.registry.sleep.anybody_hungry() {
             self.lane.shared.demand_fork();
         }
@@ -682,6 +686,7 @@ impl Seat {
     fn begin_root(&self, site: Site) -> Root<'_> {
         let sleep = &self.registry.sleep;
         self.lane.recheck_in.set(0);
+        self.lane.set_level(0);
         if sleep.idle() == 0 {
             if sleep.anybody_searching() {
                 self.lane.shared.demand_fork();
