@@ -165,6 +165,10 @@ pub enum Weakening {
     OpenUntold,
     /// `ipc::queue`: a message is taken into account before it has been copied.
     CommitBeforeCopy,
+    /// `Outstanding::publish`: the owner sleeps with a part of the count to itself.
+    SkipPublish,
+    /// `Outstanding::end_elsewhere`: a job ends without Release.
+    EndWithoutRelease,
 }
 
 /// A sequentially consistent fence that `step` leaves out.

@@ -392,6 +392,31 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/thread/completion.rs",
     },
     Model {
+        name: "thread::scope::end_of_scope",
+        proves: "who waits for a scope leaves when all jobs ended, not before, and is woken",
+        file: "pools/src/thread/outstanding.rs",
+    },
+    Model {
+        name: "thread::scope::end_of_scope_broken",
+        proves: "twin: the owner sleeps with a part of the count to itself",
+        file: "pools/src/thread/outstanding.rs",
+    },
+    Model {
+        name: "thread::scope::end_of_scope_unpublished_results_broken",
+        proves: "twin: a job ends without publishing what it did",
+        file: "pools/src/thread/outstanding.rs",
+    },
+    Model {
+        name: "thread::scope::job_against_sleep_at_the_end",
+        proves: "a job spawned while its scope's owner falls asleep is seen by it, or wakes it",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::scope::job_against_sleep_at_the_end_broken",
+        proves: "twin: no fence between the push and the look for sleepers",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
         name: "trace::read_against_write",
         proves: "who reads a trace ring while its thread writes gets whole records, under their numbers",
         file: "runtime/src/trace/ring.rs",

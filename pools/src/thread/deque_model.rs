@@ -26,7 +26,7 @@ pub enum Steal<T> {
     Retry,
 }
 
-/// An element of the model: one word, as the pool's job references are.
+/// An element of the model, as one word.
 pub trait Word: Sized {
     /// As a word.
     fn into_word(self) -> usize;

@@ -19,6 +19,7 @@ pub mod job;
 pub mod lane;
 pub mod latch;
 pub mod many;
+pub mod outstanding;
 pub mod parker;
 pub mod pool;
 pub mod registry;

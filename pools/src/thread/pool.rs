@@ -283,8 +283,9 @@ impl ThreadPool {
         self.registry.spawn(work)
     }
 
-    /// Starts a job and forgets it: no handle, a third of the memory. Its panic goes
-    /// to [`Builder::on_panic`]; after a shutdown it is dropped.
+    /// Starts a job and forgets it: no handle, and no allocation if `work` fits into
+    /// three words. Its panic goes to [`Builder::on_panic`]; after a shutdown it is
+    /// dropped.
     pub fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         self.registry.spawn_detached(work);
     }

@@ -1,6 +1,6 @@
 //! `scope`: jobs that may borrow from the caller, because it waits for them.
 //!
-//! Before this: `job.rs`, `registry.rs`. The end of a scope runs jobs of the scope
+//! Before this: `job.rs`, `registry.rs`, `outstanding.rs`. The end of a scope runs jobs of the scope
 //! only (they carry its tag), so that its caller is nobody's hostage: it may hold
 //! locks and borrowed thread-locals that foreign jobs want.
 //!
@@ -9,14 +9,14 @@
 #![allow(unsafe_code)] // Jobs outlive the compiler's idea of their borrows.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
-use crate::switch::atomic::{AtomicBool, AtomicIsize, Ordering};
+use crate::switch::atomic::{AtomicBool, Ordering};
 use crate::thread::context;
-use crate::thread::job::{JobRef, Task};
+use crate::thread::job::{JobRef, ScopedTask, Task, lies_in_queue};
+use crate::thread::outstanding::Outstanding;
 use crate::thread::registry::{Registry, Seat};
 use crate::thread::sleep::Interest;
 use crate::thread::worker::Patience;
@@ -24,20 +24,15 @@ use crate::thread::worker::Patience;
 /// The place to spawn jobs that borrow data living at least as long as `'scope`.
 ///
 /// Invariants:
-/// - **B1** The scope's frame isn't left before `outstanding` was seen at zero, so
-///   it outlives its jobs.
-/// - **B2** Jobs outstanding are `local` (touched by the owner's thread alone, on
-///   the owner's lane) plus `others`. Each change is one step of one of the two,
-///   and a job that spawns is itself outstanding; so the owner sees the sum zero
-///   only when all is done.
-/// - **B3** A job's last touch of the scope is its decrement.
+/// - **B1** The scope's frame isn't left before `outstanding` said that all have
+///   ended, so it outlives its jobs (O1).
+/// - **B2** The count's part of the owner is touched on the owner's lane alone, so
+///   by one thread.
+/// - **B3** A job's last touch of the scope is the count's step (O3).
 pub struct Scope<'scope> {
     registry: *const Arc<Registry>,
     owner: usize,
-    /// Jobs spawned less jobs ended, on the owner's lane.
-    local: Cell<isize>,
-    /// The same for all other threads.
-    others: AtomicIsize,
+    outstanding: Outstanding,
     cancelled: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Invariant in `'scope`, as rayon's and std's.
@@ -45,8 +40,8 @@ pub struct Scope<'scope> {
     borrows: PhantomData<Box<dyn FnOnce(&Scope<'scope>) + 'scope>>,
 }
 
-// SAFETY: `local` is touched on the owner's lane only (B2), so by one thread; the
-// registry outlives the scope, whose caller borrows it; the rest is `Sync`.
+// SAFETY: the registry outlives the scope, whose caller borrows it; the rest is
+// `Sync`.
 unsafe impl Sync for Scope<'_> {}
 // SAFETY: as above; nothing in it belongs to a thread by its type.
 unsafe impl Send for Scope<'_> {}
@@ -57,15 +52,49 @@ impl std::fmt::Debug for Scope<'_> {
     }
 }
 
+#[repr(C)] // The scope's address first: `ScopedTask` asks for it.
 struct ScopeTask<'scope, F> {
     scope: *const Scope<'scope>,
     work: F,
 }
 
+// SAFETY: the first word is the scope's address.
+unsafe impl<'scope, F> ScopedTask for ScopeTask<'scope, F> where
+    F: FnOnce(&Scope<'scope>) + Send + 'scope
+{
+}
+
+/// The same for work that doesn't fit beside the scope's address.
+#[repr(transparent)]
+struct BoxedScopeTask<'scope, F>(ScopeTask<'scope, Box<F>>);
+
+// SAFETY: the first word is the scope's address.
+unsafe impl<'scope, F> ScopedTask for BoxedScopeTask<'scope, F> where
+    F: FnOnce(&Scope<'scope>) + Send + 'scope
+{
+}
+
+// SAFETY: the second word is the box.
+unsafe impl<'scope, F> Task for BoxedScopeTask<'scope, F>
+where
+    F: FnOnce(&Scope<'scope>) + Send + 'scope,
+{
+    const ADDRESS_AT: Option<usize> = Some(1);
+
+    fn run(self, seat: &Seat) {
+        self.0.run(seat);
+    }
+
+    fn discard(self) {
+        self.0.discard();
+    }
+}
+
 // SAFETY: the scope is `Sync`, and alive until the task has run (B1).
 unsafe impl<F: Send> Send for ScopeTask<'_, F> {}
 
-impl<'scope, F> Task for ScopeTask<'scope, F>
+// SAFETY: it names no word.
+unsafe impl<'scope, F> Task for ScopeTask<'scope, F>
 where
     F: FnOnce(&Scope<'scope>) + Send + 'scope,
 {
@@ -85,12 +114,9 @@ where
         }
         let owner = this.owner;
         if seat.lane.index() == owner {
-            this.local.set(this.local.get() - 1);
-            return;
-        }
-        // Release: what the job did happens before the owner sees it ended. After
-        // this the scope may be gone (B3).
-        if this.others.fetch_sub(1, Ordering::Release) == 1 {
+            this.outstanding.end_here();
+        } else if this.outstanding.end_elsewhere() {
+            // The scope may be gone (B3).
             seat.with_peer(owner, |owner| owner.parker.unpark());
         }
     }
@@ -114,22 +140,36 @@ impl<'scope> Scope<'scope> {
     /// Adds a job that runs before the scope ends, with the scope to spawn more.
     ///
     /// A job's panic doesn't stop its siblings; the first one is passed on by
-    /// `scope` when all have ended. Costs an allocation and a push.
-    pub fn spawn(&self, work: impl FnOnce(&Self) + Send + 'scope) {
-        let task = ScopeTask { scope: self, work };
-        // SAFETY: B1: the scope, and with it all of `'scope`, outlives the job.
-        let job = unsafe { JobRef::of_task(task, self.tag()) };
+    /// `scope` when all have ended. Costs a push, and an allocation if `work` is
+    /// larger than two words.
+    pub fn spawn<F>(&self, work: F)
+    where
+        F: FnOnce(&Self) + Send + 'scope,
+    {
+        let scope = std::ptr::from_ref(self);
+        let job = if lies_in_queue::<ScopeTask<'scope, F>>() {
+            let task = ScopeTask { scope, work };
+            // SAFETY: B1: the scope, and with it all of `'scope`, outlives the job.
+            unsafe { JobRef::of_scoped_task(task) }
+        } else {
+            let boxed = BoxedScopeTask(ScopeTask {
+                scope,
+                work: Box::new(work),
+            });
+            // SAFETY: as above.
+            unsafe { JobRef::of_scoped_task(boxed) }
+        };
         context::with(|seat| match seat {
             Some(seat) if Arc::ptr_eq(&seat.registry, self.registry()) => {
                 if seat.lane.index() == self.owner {
-                    self.local.set(self.local.get() + 1);
+                    self.outstanding.begin_here();
                 } else {
-                    self.others.fetch_add(1, Ordering::Relaxed); // we are outstanding (B2)
+                    self.outstanding.begin_elsewhere();
                 }
                 seat.push_job(job, self.tag());
             }
             _ => {
-                self.others.fetch_add(1, Ordering::Relaxed);
+                self.outstanding.begin_elsewhere();
                 self.registry().inject(job);
             }
         });
@@ -153,11 +193,6 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    fn all_ended(&self) -> bool {
-        // Acquire: pairs with the Release of the last decrements.
-        self.others.load(Ordering::Acquire) + self.local.get() == 0
-    }
-
     /// Runs jobs of this scope until all have ended.
     fn wait(&self, seat: &Seat, mark: isize) {
         let lane = &seat.lane;
@@ -172,7 +207,7 @@ impl<'scope> Scope<'scope> {
                     seat.registry.inject(job);
                 }
             }
-            if self.all_ended() {
+            if self.outstanding.all_ended() {
                 return;
             }
             if let Some(job) = steal_tagged(seat, tag) {
@@ -183,15 +218,13 @@ impl<'scope> Scope<'scope> {
             if patience.pause() {
                 continue;
             }
-            // From here on the others' count is all there is, so that whoever
-            // brings it to zero knows that it is the last, and wakes us.
-            self.others.fetch_add(self.local.take(), Ordering::Relaxed);
+            self.outstanding.publish(); // whoever ends the last job wakes us (O2)
             seat.registry.sleep.fall_asleep(
                 lane.index(),
                 Interest::Scope(tag),
                 &lane.shared.parker,
             );
-            if !self.all_ended() && !tagged_in_sight(seat, tag) {
+            if !self.outstanding.all_ended() && !tagged_in_sight(seat, tag) {
                 seat.blocked(|| lane.shared.parker.park());
             }
             seat.registry.sleep.retract(lane.index());
@@ -232,8 +265,7 @@ where
     let scope = Scope {
         registry: &raw const seat.registry,
         owner: seat.lane.index(),
-        local: Cell::new(0),
-        others: AtomicIsize::new(0),
+        outstanding: Outstanding::new(),
         cancelled: AtomicBool::new(false),
         panic: Mutex::new(None),
         borrows: PhantomData,
