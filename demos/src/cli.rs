@@ -6,10 +6,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Args, FromArgMatches, Parser};
 
-use crate::{Error, limits, output, roles};
+use crate::{Error, limits, output, roles, trace};
 
 /// Runs a demo: parses `A` from the command line, calls `main`, reports its error.
 ///
@@ -19,8 +19,8 @@ pub fn run<A: Parser>(main: fn(A) -> Result<(), Error>) -> ExitCode {
     if let Some(code) = roles::play_if_asked() {
         return code;
     }
-    let parsed = match A::try_parse() {
-        Ok(arguments) => main(arguments),
+    let parsed = match parse::<A>() {
+        Ok((arguments, options)) => traced(options, || main(arguments)),
         Err(refusal) => match refusal.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 return match refusal.print() {
@@ -35,6 +35,23 @@ pub fn run<A: Parser>(main: fn(A) -> Result<(), Error>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail::<A>(&e),
     }
+}
+
+/// A demo's own arguments, and those that all have.
+fn parse<A: Parser>() -> Result<(A, trace::Options), clap::Error> {
+    let mut matches = trace::Options::augment_args(A::command()).try_get_matches()?;
+    let arguments = A::from_arg_matches_mut(&mut matches)?;
+    let options = trace::Options::from_arg_matches_mut(&mut matches)?;
+    Ok((arguments, options))
+}
+
+/// Runs `main`, recorded if `options` say so; also if it fails, since then one
+/// wants to know why.
+fn traced(options: trace::Options, main: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    let recording = options.begin()?;
+    let ran = main();
+    let written = recording.map_or(Ok(()), trace::Recording::end);
+    ran.and(written)
 }
 
 fn fail<A: Parser>(error: &Error) -> ExitCode {

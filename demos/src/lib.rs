@@ -17,7 +17,7 @@
 //!
 //! What they share: [`cli`] (arguments, exit codes, one-line errors),
 //! [`output`] (a stdout that may be closed or full), [`roles`] (how a binary
-//! starts itself again as a server or as a measured child), [`local_server`]
+//! starts itself again as a server or as a measured child), [`trace`] (`--trace FILE`), [`local_server`]
 //! (a web that answers after 100 ms, so that everything runs offline), and
 //! [`limits`] (every number that is a choice).
 //!
@@ -34,6 +34,7 @@ pub mod local_server;
 pub mod output;
 pub mod roles;
 pub mod shapes;
+pub mod trace;
 pub mod web;
 
 pub use error::Error;

@@ -13,4 +13,5 @@ mod interrupted;
 mod kit;
 mod output;
 mod shapes;
+mod trace;
 mod web;

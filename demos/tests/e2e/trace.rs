@@ -1,0 +1,79 @@
+//! `--trace FILE`: each demo takes it, and writes what can be opened.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::kit::run;
+
+/// The names of the events of this phase, and how many processes they are of.
+fn events(document: &Value, phase: &str) -> (Vec<String>, usize) {
+    let all = document["traceEvents"].as_array().unwrap();
+    let of_phase = || all.iter().filter(|event| event["ph"] == phase);
+    let names = of_phase().map(|event| event["name"].as_str().unwrap().to_owned());
+    let mut pids: Vec<_> = of_phase()
+        .filter_map(|event| event["pid"].as_u64())
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    (names.collect(), pids.len())
+}
+
+#[test]
+fn each_engine_leaves_its_spans_and_arrows() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, arguments, span, processes) in [
+        (
+            "cpu_bound",
+            &["--engine", "loop", "--n", "1000"][..],
+            "poll",
+            1,
+        ),
+        (
+            "cpu_bound",
+            &["--engine", "threads", "--n", "1000"],
+            "job",
+            1,
+        ),
+        (
+            "cpu_bound",
+            &["--engine", "processes", "--n", "1000"],
+            "process job",
+            2,
+        ),
+        ("async_io", &["--count", "2"], "sleep", 1),
+        ("io_bound", &["--count", "2"], "job", 1),
+    ] {
+        let path = folder.path().join("trace.json");
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--trace", path.to_str().unwrap()]);
+        run(name, &arguments).succeeded();
+        let text = fs::read_to_string(&path).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let (spans, pids) = events(&document, "X");
+        assert!(
+            spans.iter().any(|found| found.starts_with(span)),
+            "{name}: {spans:?}"
+        );
+        assert!(pids >= processes, "{name}: of {pids} processes");
+        assert!(!events(&document, "s").0.is_empty(), "{name}: no arrows");
+        assert_eq!(document["otherData"]["lost"], 0);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_is_refused_before_the_run() {
+    let ran = run("cpu_bound", &["--trace", "trace.txt"]);
+    assert_eq!(ran.code(), Some(2));
+    assert!(
+        ran.complaint().contains("whose name ends in .json"),
+        "{ran:?}"
+    );
+    let ran = run("async_io", &["--trace", "/nowhere/at/all/trace.json"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(1), ""));
+    assert!(
+        ran.complaint()
+            .contains("cannot write the trace to /nowhere"),
+        "{ran:?}"
+    );
+}
