@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_io::{AsyncRead, AsyncWrite};
+use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use crate::io::blocking::BlockingFile;
 use crate::unblock::unblock;
@@ -195,6 +195,17 @@ impl AsyncRead for File {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.inner.poll_read(cx, buf)
+    }
+}
+
+/// As [`File::seek`], for code that takes anything that can.
+impl AsyncSeek for File {
+    fn poll_seek(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        position: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        self.inner.poll_seek(cx, position)
     }
 }
 

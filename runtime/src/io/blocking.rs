@@ -17,7 +17,7 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -46,6 +46,8 @@ enum Done {
     Read(usize),
     /// The buffer's bytes are in the file.
     Wrote,
+    /// The file is at this position, having been sent there.
+    Sought(SeekFrom, u64),
     /// Whatever else was asked for.
     Called,
 }
@@ -150,6 +152,28 @@ impl BlockingFile {
         Poll::Ready(Ok(count))
     }
 
+    /// As [`futures_io::AsyncSeek::poll_seek`]: to be polled with the same
+    /// `position` until it is ready.
+    ///
+    /// # Errors
+    /// The file's; those of the write before, too.
+    pub fn poll_seek(&mut self, cx: &mut Context<'_>, position: SeekFrom) -> Poll<io::Result<u64>> {
+        loop {
+            // Another position: a seek that nobody waited for any more.
+            if let Some(Done::Sought(to, at)) = ready!(self.poll_call(cx))?
+                && to == position
+            {
+                return Poll::Ready(Ok(at));
+            }
+            let unread = self.forget_unread();
+            self.start(move |file, _| {
+                step_back(file, unread)?;
+                let at = file.seek(position)?;
+                Ok(Done::Sought(position, at))
+            })?;
+        }
+    }
+
     /// Waits until everything is written.
     ///
     /// # Errors
@@ -206,7 +230,6 @@ fn step_back(file: &mut File, unread: usize) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::block_on;
-    use std::io::SeekFrom;
 
     /// A file of ten digits that was read up to 8, of which 3 were taken.
     fn read_ahead(name: &str) -> BlockingFile {
@@ -251,6 +274,24 @@ mod tests {
             let mut file = read_ahead("call");
             let position = file.call(Seek::stream_position).await;
             assert_eq!(position.unwrap(), 3);
+        });
+    }
+
+    #[test]
+    fn a_seek_starts_where_the_reader_was_and_an_abandoned_one_answers_nobody_else() {
+        block_on(async {
+            let mut file = read_ahead("seek");
+            let mut to = async |position| poll_fn(|cx| file.poll_seek(cx, position)).await.unwrap();
+            assert_eq!(to(SeekFrom::Current(2)).await, 5);
+            assert_eq!(to(SeekFrom::End(-1)).await, 9);
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            // Done already or not: nobody asks for it again.
+            let _ = file.poll_seek(&mut cx, SeekFrom::Start(1));
+            let at = poll_fn(|cx| file.poll_seek(cx, SeekFrom::Start(4))).await;
+            assert_eq!(at.unwrap(), 4);
+            let mut buf = [0; 2];
+            let read = poll_fn(|cx| file.poll_read(cx, &mut buf)).await;
+            assert_eq!((read.unwrap(), &buf), (2, b"45"));
         });
     }
 
