@@ -120,7 +120,7 @@ pub fn queue(text: &str) -> Result<usize, String> {
 
 /// Parses `chat`'s `--history`.
 pub fn history(text: &str) -> Result<usize, String> {
-    whole_number(text, 0, 10_000).map(|n| n as usize)
+    whole_number(text, 0, 1_000).map(|n| n as usize)
 }
 
 /// Parses `--retries`.

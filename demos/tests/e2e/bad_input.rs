@@ -89,6 +89,11 @@ fn help_and_version_are_no_errors() {
         "async_io",
         "memory_model",
         "compare",
+        "serve",
+        "fetch_many",
+        "download",
+        "crawl",
+        "chat",
     ] {
         assert!(run(name, &["--help"]).succeeded().contains("Usage"));
         assert!(run(name, &["--version"]).succeeded().starts_with(name));

@@ -13,6 +13,11 @@ fn a_full_disk_is_told() {
         ("io_bound", &["--count", "2"]),
         ("async_io", &["--count", "2"]),
         ("memory_model", &["--increments", "100"]),
+        ("fetch_many", &["--calls", "3"]),
+        ("download", &[]),
+        ("crawl", &["--pages", "3"]),
+        ("chat", &["--demo"]),
+        ("chat", &["--listen", "127.0.0.1:0"]),
         ("cpu_bound", &["--help"]),
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -37,6 +42,10 @@ fn a_closed_pipe_is_told() {
         ("cpu_bound", &["--engine", "processes", "--n", "1000"][..]),
         ("async_io", &["--count", "2"]),
         ("memory_model", &["--increments", "100"]),
+        ("fetch_many", &["--calls", "3"]),
+        ("download", &[]),
+        ("crawl", &["--pages", "3"]),
+        ("chat", &["--demo"]),
     ] {
         let mut child = demo(name).args(arguments).spawn().unwrap();
         drop(child.stdout.take());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_rustls::TlsAcceptor;
 use http::{HeaderValue, Method, StatusCode, header};
 use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
 use threeply_demos::http::Error;
 use threeply_demos::http::client::{Client, Config, Retry, Tls, tls};
 use threeply_demos::http::server::conversation::Conversation;
@@ -535,13 +536,24 @@ fn data(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A TLS server on the current loop, with the certificate `name`.
-async fn secure(name: &str) -> u16 {
+/// A TLS server on the current loop, with the certificate `name`; with
+/// `asking`, it serves only clients that our authority vouches for.
+async fn secure(name: &str, asking: bool) -> u16 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
+        .unwrap();
+    let builder = if asking {
+        let mut roots = rustls::RootCertStore::empty();
+        for authority in tls::certificates(&data("authority.pem")).unwrap() {
+            roots.add(authority).unwrap();
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = builder
         .with_single_cert(
             tls::certificates(&data(name)).unwrap(),
             tls::private_key(&data("server.key")).unwrap(),
@@ -566,6 +578,33 @@ async fn secure(name: &str) -> u16 {
 }
 
 #[test]
+fn a_client_proves_who_it_is_to_a_server_that_asks() {
+    on_loop(async {
+        let port = secure("server.pem", true).await;
+        let ask = |identity| {
+            let tls = Tls {
+                ca_bundle: Some(data("authority.pem")),
+                identity,
+                ..Tls::default()
+            };
+            let client = Client::new(Config {
+                tls,
+                idle: 0,
+                ..Config::default()
+            });
+            async move {
+                let url = format!("https://localhost:{port}/");
+                client.get(url).send().await?.text().await
+            }
+        };
+        let identity = (data("server.pem"), data("server.key"));
+        assert!(ask(Some(identity)).await.unwrap().starts_with("GET /"));
+        let error = ask(None).await.unwrap_err();
+        assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    });
+}
+
+#[test]
 fn only_trusted_certificates_for_the_right_host_are_accepted() {
     on_loop(async {
         let trusting = |idle| {
@@ -579,7 +618,7 @@ fn only_trusted_certificates_for_the_right_host_are_accepted() {
                 ..Config::default()
             })
         };
-        let good = secure("server.pem").await;
+        let good = secure("server.pem", false).await;
         for host in ["localhost", "127.0.0.1"] {
             let text = trusting(0)
                 .get(format!("https://{host}:{good}/x"))
@@ -613,7 +652,7 @@ fn only_trusted_certificates_for_the_right_host_are_accepted() {
             "{error}"
         );
         for bad in ["expired.pem", "elsewhere.pem"] {
-            let port = secure(bad).await;
+            let port = secure(bad, false).await;
             let error = trusting(0)
                 .get(format!("https://localhost:{port}/"))
                 .send()

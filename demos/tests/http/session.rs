@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header};
 use socket2::SockRef;
 use threeply_demos::http::Error;
-use threeply_demos::http::client::{Client, Config};
+use threeply_demos::http::client::{Client, Config, Form};
 use threeply_demos::http::error::Phase;
 use threeply_demos::http::server::{Limits, Reply, Routes};
 use threeply_runtime as runtime;
@@ -60,6 +60,43 @@ fn cookies_come_back_to_who_set_them() {
             ..Config::default()
         });
         assert_eq!(text(&forgetful, server.url("/login")).await, "none");
+    });
+}
+
+#[test]
+fn forms_carry_files_and_are_sent_again_by_a_redirect() {
+    on_loop(async {
+        let routes = Routes::new()
+            .post("/old", |_| async {
+                Reply::redirect(StatusCode::PERMANENT_REDIRECT, "/new")
+            })
+            .post("/new", |request| async move {
+                let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
+                let body = String::from_utf8_lossy(&request.body);
+                Reply::text(format!("{kind}\n{body}"))
+            });
+        let server = serve(routes, Limits::default()).await;
+        let form = Form::new().text("title", "Notes").file(
+            "attachment",
+            "notes.txt",
+            "text/plain",
+            "remember",
+        );
+        let sent = Client::default()
+            .post(server.url("/old"))
+            .multipart(form)
+            .send();
+        let seen = sent.await.unwrap().text().await.unwrap();
+        let (kind, body) = seen.split_once('\n').unwrap();
+        let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+        assert!(
+            body.starts_with(&format!("--{boundary}\r\n"))
+                && body.contains(
+                    "filename=\"notes.txt\"\r\ncontent-type: text/plain\r\n\r\nremember\r\n"
+                )
+                && body.ends_with(&format!("--{boundary}--\r\n")),
+            "{seen}"
+        );
     });
 }
 

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::connection::Payload;
 use super::decode;
+use super::multipart::Form;
 use super::response::Response;
 use super::retry::Retry;
 use super::session::Client;
@@ -172,6 +173,18 @@ impl RequestBuilder {
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/x-www-form-urlencoded"),
             );
+            Ok(())
+        })
+    }
+
+    /// Sends `form`, with its files, as `multipart/form-data`.
+    pub fn multipart(self, form: Form) -> Self {
+        self.with(|draft| {
+            let (body, content_type) = form.encode();
+            draft.payload = Payload::Bytes(body);
+            let content_type =
+                HeaderValue::try_from(content_type).map_err(|e| Error::Protocol(e.to_string()))?;
+            draft.headers.insert(header::CONTENT_TYPE, content_type);
             Ok(())
         })
     }

@@ -285,7 +285,11 @@ impl Crawl {
 
     /// Reads a page and offers what it links to; returns its length.
     async fn read(&self, page: &Page, response: Response) -> Result<u64, web::Error> {
-        let html = response.text().await?;
+        let html = match response.text().await {
+            // It is there, but nobody would read so much of it.
+            Err(web::Error::TooLarge { limit, .. }) => return Ok(limit),
+            text => text?,
+        };
         let bytes = html.len() as u64;
         let url = page.url.clone();
         // Taking a page apart is computing: the loop is free for the others.

@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
     /// How many files at once
-    #[arg(long, default_value_t = limits::FILES_AT_ONCE, value_parser = cli::count, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = limits::FILES_AT_ONCE, value_parser = cli::at_once, allow_negative_numbers = true)]
     at_once: u32,
     /// Further tries for a file when a try brought nothing new
     #[arg(long, default_value = "5", value_parser = cli::retries, allow_negative_numbers = true)]
