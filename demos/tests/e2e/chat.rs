@@ -246,7 +246,7 @@ fn who_misbehaves_is_told_so() {
 
 #[test]
 fn who_gives_no_sign_of_life_is_gone() {
-    let server = chat(&["--idle", "1"]);
+    let server = chat(&["--idle", "2"]);
     let mut lively = Member::join(&server, "Lively");
     // Answers no ping, since it doesn't read.
     let dead = Member::join(&server, "Dead");
@@ -258,7 +258,7 @@ fn who_gives_no_sign_of_life_is_gone() {
     );
     drop(dead);
     // One who says nothing, but answers, stays.
-    let silent = Duration::from_secs(2);
+    let silent = Duration::from_secs(3);
     lively
         .socket
         .get_ref()

@@ -308,6 +308,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Receives more into the buffer; 0 at the end of the stream.
     async fn receive(&mut self) -> Result<usize, Error> {
         if self.start == self.end {
+            // It was filled: there is more to come than a head.
+            if self.end > 0 && self.end == self.buffer.len() {
+                let most = self.buffer.len().max(limits::HTTP_BUFFER_BYTES);
+                self.buffer.resize(most, 0);
+            }
             (self.start, self.end) = (0, 0);
         } else if self.start > 0 && self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);
