@@ -56,6 +56,7 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::OnceLock;
 
     #[test]
     fn a_site_is_found_again() {
@@ -66,7 +67,8 @@ mod tests {
     #[test]
     fn a_site_that_is_too_far_has_no_name() {
         // On the heap, as a library that was loaded later would be.
-        let site: &Location = Box::leak(Box::new(*Location::caller()));
+        static SITE: OnceLock<Box<Location>> = OnceLock::new();
+        let site: &Location = SITE.get_or_init(|| Box::new(*Location::caller()));
         let distance = ptr::from_ref(site).addr().abs_diff(anchor());
         assert_eq!(Site::of(site).is_far(), distance > i32::MAX as usize);
         assert!(
