@@ -2,6 +2,7 @@
 //!
 //! Read before this: the picture in [`super`]. Read after it: [`super::pool`].
 
+use crate::ipc::travel::Baggage;
 use crate::process::arena::Arena;
 use crate::process::codec::Encoded;
 use crate::process::encode::{encode, locate};
@@ -55,6 +56,7 @@ pub struct Options {
 pub(crate) struct Initializer {
     pub(crate) call: [u64; 2],
     pub(crate) argument: Vec<u8>,
+    pub(crate) baggage: Option<Arc<Baggage>>,
 }
 
 /// Sets up a [`ProcessPool`].
@@ -371,9 +373,13 @@ where
         })?;
     let arena = Arena::new(none, 0);
     let call = locate(Call::of(function))?;
-    let encoded = encode(argument, &arena)?;
+    let (encoded, baggage) = encode(argument, &arena)?;
     match encoded {
-        Encoded::Inline(argument) => Ok(Initializer { call, argument }),
+        Encoded::Inline(argument) => Ok(Initializer {
+            call,
+            argument,
+            baggage,
+        }),
         Encoded::Large { .. } => unreachable!("the arena has no room"),
     }
 }

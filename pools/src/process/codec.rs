@@ -12,12 +12,14 @@
 //! Read before this: [`super::arena`]. Read after it: [`super::wire`].
 #![allow(unsafe_code)] // writes through a cursor into memory that it owns
 
+use crate::ipc::travel::{self, Baggage};
 use crate::process::arena::{Arena, Extent};
 use crate::process::limits::INLINE_MAX;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ptr::NonNull;
+use threeply_runtime::sys::scm;
 
 /// Bytes to begin with: most jobs never need more.
 const FIRST: usize = 112;
@@ -262,6 +264,21 @@ impl Flavor for Output<'_, '_> {
     }
 }
 
+/// Whether what a value has besides bytes can go in one message.
+///
+/// # Errors
+/// [`CodecError::Serde`] if it has too many descriptors.
+pub fn check_baggage(baggage: &Baggage) -> Result<(), CodecError> {
+    if baggage.len() > scm::MAX_FDS {
+        return Err(CodecError::Serde(format!(
+            "it has {} descriptors (each shared object is one), and at most {} go in one message",
+            baggage.len(),
+            scm::MAX_FDS
+        )));
+    }
+    Ok(())
+}
+
 /// Reads a value that takes up all of `bytes`.
 ///
 /// # Errors
@@ -281,12 +298,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 
 pub(crate) fn describe(error: &postcard::Error) -> String {
     match error {
-        postcard::Error::SerdeSerCustom => {
-            "its Serialize implementation returned an error".to_owned()
-        }
-        postcard::Error::SerdeDeCustom => {
-            "its Deserialize implementation returned an error".to_owned()
-        }
+        // postcard drops the text; ours is kept elsewhere.
+        postcard::Error::SerdeSerCustom => travel::refusal()
+            .unwrap_or_else(|| "its Serialize implementation returned an error".to_owned()),
+        postcard::Error::SerdeDeCustom => travel::refusal()
+            .unwrap_or_else(|| "its Deserialize implementation returned an error".to_owned()),
         postcard::Error::SerializeSeqLengthUnknown => {
             "a sequence whose length isn't known beforehand: collect it first".to_owned()
         }

@@ -62,6 +62,10 @@ impl Shared {
         if !link.sent_garbage() {
             self.pump(link, &mut reader);
         }
+        // Also if it has turned out only now that it did.
+        if link.sent_garbage() {
+            self.salvage(link, &mut reader);
+        }
         if !dismissed {
             kin::end(link.nonce);
         }

@@ -2,12 +2,14 @@
 //!
 //! Read before this: [`super::text`] and [`super::codec`].
 
+use crate::ipc::travel::{self, Baggage};
 use crate::process::arena::Arena;
-use crate::process::codec::{CodecError, Encoded, Sink};
+use crate::process::codec::{CodecError, Encoded, Sink, check_baggage};
 use crate::process::error::Error;
 use crate::process::text::Text;
 use crate::process::trampoline::Call;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// The offsets of a call, which a worker can turn back into addresses.
 ///
@@ -24,28 +26,36 @@ pub(crate) fn locate(call: Call) -> Result<[u64; 2], Error> {
     }
 }
 
+/// An encoded argument, and what it has besides bytes.
+type EncodedArgument = (Encoded, Option<Arc<Baggage>>);
+
 /// Encodes one argument as an element: its length, then its bytes.
-pub(crate) fn encode<A: Serialize>(argument: &A, arena: &Arena) -> Result<Encoded, Error> {
+pub(crate) fn encode<A: Serialize>(argument: &A, arena: &Arena) -> Result<EncodedArgument, Error> {
     let mut sink = Sink::new(arena, u32::MAX as usize);
-    append(&mut sink, argument).map_err(|error| match error {
+    let baggage = append(&mut sink, argument).map_err(|error| match error {
         CodecError::TooLarge { len, max } => Error::TooLarge { len, max },
         other => Error::Argument {
             reason: other.to_string(),
         },
     })?;
-    Ok(sink.finish())
+    Ok((sink.finish(), baggage))
 }
 
-/// Appends one argument as an element.
-pub(crate) fn append<A: Serialize>(sink: &mut Sink<'_>, argument: &A) -> Result<(), CodecError> {
+/// Appends one argument as an element. Returns what it has besides bytes.
+pub(crate) fn append<A: Serialize>(
+    sink: &mut Sink<'_>,
+    argument: &A,
+) -> Result<Option<Arc<Baggage>>, CodecError> {
     let start = sink.len();
     sink.put(&[0; 4])?;
-    sink.value(argument)?;
+    let (encoded, baggage) = travel::packing(|| sink.value(argument));
+    encoded?;
+    check_baggage(&baggage)?;
     let len = sink.len() - start - 4;
     let len = u32::try_from(len).map_err(|_| CodecError::TooLarge {
         len,
         max: u32::MAX as usize,
     })?;
     sink.patch_u32(start, len);
-    Ok(())
+    Ok((!baggage.is_empty()).then(|| Arc::new(baggage)))
 }

@@ -4,6 +4,7 @@
 //! element is what is claimed, run, answered and killed, so all promises are about
 //! elements.
 
+use crate::ipc::travel::Baggage;
 use crate::process::arena::{Arena, Extent};
 use crate::process::cell::{Cell, Outcome};
 use crate::process::codec::Encoded;
@@ -57,6 +58,9 @@ pub struct Job {
     pub site: &'static Location<'static>,
     /// Which run of it this is; the first is 1.
     pub attempt: u32,
+    /// What its last element has besides bytes ([`super::passing`]). Kept until the
+    /// job is done, since its worker may die before it begins.
+    pub baggage: Option<Arc<Baggage>>,
 }
 
 impl fmt::Debug for Job {
@@ -82,6 +86,12 @@ impl Job {
     /// How much processor time each of its elements may use.
     pub fn cpu_limit(&self) -> Option<Duration> {
         self.terms.as_ref()?.cpu_limit
+    }
+
+    /// Whether it may be sent to a worker that has something else to do. Limits are
+    /// watched over for the job that runs, and descriptors would fill the socket.
+    pub fn goes_ahead(&self) -> bool {
+        !self.is_limited() && self.baggage.is_none()
     }
 
     /// Whether its worker must be watched while it runs: then nothing is sent along
@@ -118,6 +128,7 @@ impl Job {
             terms: self.terms.clone(),
             site: self.site,
             attempt: self.attempt,
+            baggage: self.baggage.take(),
         };
         self.count = at;
         rest
@@ -126,6 +137,13 @@ impl Job {
     /// Its frame, in parts, for job number `seq` of a worker.
     pub fn with_frame<T>(&self, seq: u64, write: impl FnOnce(&[&[u8]]) -> T) -> T {
         let [trampoline, function] = self.call;
+        let header = |kind, len| {
+            let mut header = wire::header(kind, seq, self.count, len);
+            if self.baggage.is_some() {
+                header.flags = wire::DESCRIPTORS;
+            }
+            header.to_bytes()
+        };
         let mut fixed = [0; 24];
         fixed[0..8].copy_from_slice(&trampoline.to_le_bytes());
         fixed[8..16].copy_from_slice(&function.to_le_bytes());
@@ -138,15 +156,13 @@ impl Job {
                 } else {
                     wire::JOB
                 };
-                let header = wire::header(kind, seq, self.count, len).to_bytes();
-                write(&[&header, &fixed, elements])
+                write(&[&header(kind, len), &fixed, elements])
             }
             Arguments::Large { shared, skip } => {
                 fixed[16..24].copy_from_slice(&skip.to_le_bytes());
                 let [a, b] = [shared.extent().offset as u64, shared.len as u64];
                 let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
-                let header = wire::header(wire::JOB_LARGE, seq, self.count, 40).to_bytes();
-                write(&[&header, &fixed, &a, &b])
+                write(&[&header(wire::JOB_LARGE, 40), &fixed, &a, &b])
             }
         }
     }
@@ -248,6 +264,7 @@ mod tests {
             terms: None,
             site: Location::caller(),
             attempt: 1,
+            baggage: None,
         };
         let rest = job.split_off(2);
         assert_eq!((job.index, job.count), (10, 2));

@@ -19,6 +19,7 @@ use crate::process::job::Job;
 use crate::process::limits::BODY_MAX;
 use crate::process::output::stream::Source;
 use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
+use crate::process::passing::{self, Lost};
 use crate::process::ring::{Corrupt, Reader, Writer};
 use crate::process::role::Role;
 use crate::process::spin::Spin;
@@ -50,6 +51,8 @@ pub struct Link {
     bell: OwnedFd,
     /// Wakes a caller that reads replies itself. Reading it blocks.
     caller_bell: EventFd,
+    /// Our end of the way for descriptors.
+    passing: OwnedFd,
     /// The right to read replies.
     pub reader: Role<ReplyReader>,
     /// How well looking for its replies has paid off.
@@ -86,6 +89,8 @@ pub struct Parts {
     pub bell: OwnedFd,
     /// The bell for callers.
     pub caller: EventFd,
+    /// Our end of the way for descriptors.
+    pub passing: OwnedFd,
 }
 
 impl Link {
@@ -108,6 +113,7 @@ impl Link {
             pidfd: parts.pidfd,
             bell: parts.bell,
             caller_bell: parts.caller,
+            passing: parts.passing,
             reader: Role::new(reader),
             spin: Spin::default(),
             ended: AtomicBool::new(false),
@@ -285,6 +291,24 @@ impl Link {
         counters.head.load(crate::switch::Ordering::Relaxed) != tail
     }
 
+    /// Sends the descriptors of job `seq`. `false` if that can't be, which no later
+    /// try would mend: then the worker is ended.
+    pub fn pass(&self, seq: u64, fds: &[OwnedFd]) -> bool {
+        let passed = passing::send(&self.passing, seq, fds).is_ok();
+        if !passed {
+            self.kill();
+        }
+        passed
+    }
+
+    /// Receives the descriptors of the result of job `seq`.
+    ///
+    /// # Errors
+    /// [`Lost`]
+    pub fn receive(&self, seq: u64) -> Result<Vec<OwnedFd>, Lost> {
+        passing::receive(&self.passing, seq)
+    }
+
     /// Notes that it sent what makes no sense, and ends it.
     pub fn condemn(&self) {
         self.garbage.store(true, Ordering::Relaxed);
@@ -362,22 +386,40 @@ impl ReplyReader {
         if available == 0 {
             return Ok(None);
         }
-        let mut header = [0; HEADER_LEN];
         if available < HEADER_LEN {
             return Err(Garbage);
         }
-        self.ring.peek(0, &mut header);
-        let used = match frame::parse(&header, BODY_MAX) {
-            Ok(Parsed::Incomplete { need } | Parsed::Frame { used: need, .. }) => need,
-            Err(_) => return Err(Garbage),
-        };
+        let (header, used) = self.header().ok_or(Garbage)?;
         // Workers publish whole frames.
         if used > available {
             return Err(Garbage);
         }
+        Ok(Some((header, self.body(words, used))))
+    }
+
+    /// Copies out the reply of job `seq`, which is known to stand here, of a worker that
+    /// is dead and whose counters can't be believed.
+    pub fn salvage(&mut self, words: &Words, seq: u64) -> Option<Frame> {
+        let (header, used) = self.header()?;
+        (header.seq == seq).then(|| (header, self.body(words, used)))
+    }
+
+    /// The header that comes next, and the length of its frame.
+    fn header(&self) -> Option<(Header, usize)> {
+        let mut header = [0; HEADER_LEN];
+        self.ring.peek(0, &mut header);
+        match frame::parse(&header, BODY_MAX) {
+            Ok(Parsed::Incomplete { need } | Parsed::Frame { used: need, .. }) => {
+                Some((Header::from_bytes(header), need))
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn body(&mut self, words: &Words, used: usize) -> Box<[u8]> {
         let mut body = vec![0; used - HEADER_LEN].into_boxed_slice();
         self.ring.peek(HEADER_LEN, &mut body);
-        self.ring.advance(&counters, used);
-        Ok(Some((Header::from_bytes(header), body)))
+        self.ring.advance(&reply_counters(words), used);
+        body
     }
 }

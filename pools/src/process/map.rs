@@ -229,7 +229,7 @@ where
         let arena = Arc::clone(&self.pool.shared().arguments);
         let mut sink = Sink::new(&arena, u32::MAX as usize);
         let (first, mut count) = (self.pulled, 0);
-        let mut rejected = None;
+        let (mut rejected, mut baggage) = (None, None);
         let mut more = true;
         while usize::from(count) < most && sink.len() < CHUNK_BYTES {
             let Some(input) = self.inputs.next() else {
@@ -238,12 +238,18 @@ where
             };
             self.pulled += 1;
             let before = sink.len();
-            if let Err(error) = append(&mut sink, &input) {
-                sink.truncate(before);
-                rejected = Some(error);
-                break;
+            match append(&mut sink, &input) {
+                Ok(its_baggage) => baggage = its_baggage,
+                Err(error) => {
+                    sink.truncate(before);
+                    rejected = Some(error);
+                    break;
+                }
             }
             count += 1;
+            if baggage.is_some() {
+                break; // Only the last element of a chunk may have any.
+            }
         }
         if count > 0 {
             let job = Job {
@@ -255,6 +261,7 @@ where
                 terms: self.terms.clone(),
                 site: self.site,
                 attempt: 1,
+                baggage,
             };
             if let Err(error) = self.pool.shared().accept(job, false, true) {
                 let error = Arc::new(error);

@@ -9,7 +9,7 @@
 //! | submit | [`builder`], [`pool`], [`options`] with [`terms`], [`encode`] with [`codec`] and [`arena`], [`text`] with [`trampoline`] |
 //! | or many at once | [`map`] |
 //! | queue or send | [`admission`], [`shared`], [`state`], [`job`], [`link`] |
-//! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`] |
+//! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`]; descriptors by [`passing`], [`slices`] |
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
 //! | be seen | [`traced`] |
@@ -41,12 +41,14 @@ pub mod oom;
 pub mod options;
 pub mod output;
 pub mod page;
+pub mod passing;
 pub mod pool;
 pub mod pump;
 pub mod reply;
 pub mod ring;
 pub mod role;
 pub mod shared;
+pub mod slices;
 pub mod spin;
 pub mod start;
 pub mod state;
@@ -66,6 +68,7 @@ pub use map::{AsCompleted, Map, MapUnordered, as_completed};
 pub use options::JobOptions;
 pub use output::{Line, Output, Stream};
 pub use pool::{ProcessPool, ShutdownReport};
+pub use slices::{Shared, SharedMut};
 pub use start::StartMethod;
 pub use statistics::{Statistics, WorkerStage, WorkerStatistics};
 pub use terms::{JobLabel, Retry};

@@ -166,28 +166,33 @@ impl SharedFile {
     /// # Errors
     /// The kernel's: too little address space is left.
     pub fn map(&self, writable: bool) -> io::Result<Arc<Mapping>> {
-        let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
-        // SAFETY: a new mapping, wherever the kernel has room; no memory that is
-        // in use changes.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                self.len,
-                protection,
-                libc::MAP_SHARED | libc::MAP_NORESERVE,
-                self.fd.as_raw_fd(),
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).expect("not mapped at zero");
-        Ok(Arc::new(Mapping {
-            start,
-            len: self.len,
-        }))
+        map_file(self.as_fd(), self.len, writable)
     }
+}
+
+/// Maps the first `len` bytes of a file.
+///
+/// # Errors
+/// The kernel's: too little address space is left, or the file may not be written.
+pub fn map_file(file: BorrowedFd<'_>, len: usize, writable: bool) -> io::Result<Arc<Mapping>> {
+    let protection = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
+    // SAFETY: a new mapping, wherever the kernel has room; no memory that is
+    // in use changes.
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            protection,
+            libc::MAP_SHARED | libc::MAP_NORESERVE,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let start = NonNull::new(start.cast()).expect("not mapped at zero");
+    Ok(Arc::new(Mapping { start, len }))
 }
 
 impl AsFd for SharedFile {

@@ -208,7 +208,7 @@ impl ProcessPool {
         R: Serialize + DeserializeOwned,
     {
         let call = locate(Call::of(function))?;
-        let encoded = encode(argument, &self.shared.arguments)?;
+        let (encoded, baggage) = encode(argument, &self.shared.arguments)?;
         let cell = Arc::new(Cell::default());
         let job = Job {
             target: Arc::clone(&cell) as Arc<dyn Target>,
@@ -219,6 +219,7 @@ impl ProcessPool {
             terms,
             site,
             attempt: 1,
+            baggage,
         };
         Ok((cell, job))
     }

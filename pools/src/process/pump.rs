@@ -69,6 +69,31 @@ impl Shared {
         }
     }
 
+    /// Reads what a worker, now dead, had answered before it sent garbage. Its counters
+    /// can't be believed, but a worker publishes a reply before it claims the next job:
+    /// so the replies of all it has claimed but the last stand in the ring, whole.
+    pub fn salvage(&self, link: &Arc<Link>, reader: &mut ReplyReader) {
+        loop {
+            let mut state = self.lock();
+            let front = state.worker(link).and_then(|worker| worker.front());
+            let claimed = link.words().claim.first_unclaimed();
+            let next = front.map(|sent| sent.next());
+            let Some(next) = next.filter(|next| next + 1 < claimed) else {
+                return;
+            };
+            let Some(frame) = reader.salvage(link.words(), next) else {
+                return;
+            };
+            reader.frames.push(frame);
+            let settled = state.settle(link, &mut reader.frames, &mut reader.deliveries);
+            drop(state);
+            Delivery::deliver_all(&mut reader.deliveries);
+            if settled.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Gives the right to read back, for the supervisor to go on with, and looks
     /// once more.
     pub fn leave(&self, link: &Arc<Link>, mut reader: ReplyReader) {

@@ -1,14 +1,25 @@
 //! An encoded result on its way to whoever decodes it.
 #![allow(unsafe_code)] // reads what a worker has written for us
 
+use crate::ipc::travel;
 use crate::process::codec::{CodecError, decode};
 use crate::process::link::Link;
 use serde::de::DeserializeOwned;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+/// A result: its bytes, and its descriptors if it has any.
+#[derive(Debug)]
+pub struct Reply {
+    /// The bytes.
+    pub body: Body,
+    /// The descriptors, in the order in which the bytes name them.
+    pub fds: Vec<OwnedFd>,
+}
 
 /// The bytes of a result.
 #[derive(Debug)]
-pub enum Reply {
+pub enum Body {
     /// Copied out of the ring.
     Inline(Box<[u8]>),
     /// Still where the worker wrote it.
@@ -21,11 +32,11 @@ impl Reply {
     /// # Errors
     /// As [`decode`].
     #[inline]
-    pub fn decode<R: DeserializeOwned>(&self) -> Result<R, CodecError> {
-        match self {
-            Reply::Inline(bytes) => decode(bytes),
-            Reply::Large(large) => decode(large.bytes()),
-        }
+    pub fn decode<R: DeserializeOwned>(self) -> Result<R, CodecError> {
+        travel::unpacking(self.fds, || match &self.body {
+            Body::Inline(bytes) => decode(bytes),
+            Body::Large(large) => decode(large.bytes()),
+        })
     }
 }
 

@@ -95,7 +95,12 @@ impl Shared {
     pub fn admit(&self, state: &mut State, link: Arc<Link>, writer: Writer<RingBytes>) {
         let slot = link.slot;
         state.add(Arc::clone(&link), writer, Instant::now());
-        if let Some(Initializer { call, argument }) = &self.options.initializer {
+        if let Some(Initializer {
+            call,
+            argument,
+            baggage,
+        }) = &self.options.initializer
+        {
             let job = Job {
                 target: Arc::new(Initialized(Arc::clone(&link))),
                 call: *call,
@@ -105,6 +110,7 @@ impl Shared {
                 terms: None,
                 site: Location::caller(),
                 attempt: 1,
+                baggage: baggage.clone(),
             };
             state.send_first(slot, job);
         }

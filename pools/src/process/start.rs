@@ -1,6 +1,6 @@
 //! Starting a worker: memory, bells, and this program once more.
 //!
-//! The child gets exactly eight descriptors ([`fd`]), default signal
+//! The child gets exactly nine descriptors ([`fd`]), default signal
 //! dispositions, a process group of its own, and what makes it a worker. There are
 //! two ways to a new process ([`StartMethod`]):
 //!
@@ -33,6 +33,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use threeply_runtime::sys::eventfd::EventFd;
 use threeply_runtime::sys::pipe;
+use threeply_runtime::sys::scm;
 use threeply_runtime::sys::spawn::Exec;
 
 /// How a pool comes by new processes; see [`Builder::start_method`].
@@ -91,6 +92,7 @@ pub fn start(
     pipe::set_nonblocking(&bell, true).map_err(need(pipes))?;
     let caller = EventFd::new().map_err(need("no eventfd for a worker"))?;
     pipe::set_nonblocking(&caller, false).map_err(need("no eventfd for a worker"))?;
+    let (passing, its_passing) = scm::pair().map_err(need("no sockets for a worker"))?;
     let null = File::open("/dev/null").map_err(need("/dev/null can't be opened"))?;
     let nonce = RandomState::new().hash_one(slot);
     let marker = Marker {
@@ -112,6 +114,7 @@ pub fn start(
         (supervisor.as_fd(), fd::SUPERVISOR),
         (file.as_fd(), fd::MEMORY),
         (arguments.as_fd(), fd::ARGUMENTS),
+        (its_passing.as_fd(), fd::PASSING),
     ];
     let name = options.name.as_deref().unwrap_or("threeply-worker");
     let spawned = match &options.fork_server {
@@ -139,5 +142,6 @@ pub fn start(
         pidfd: spawned.pidfd,
         bell,
         caller,
+        passing,
     }))
 }

@@ -12,15 +12,17 @@
 //! [`super::worker`].
 #![allow(unsafe_code)] // turns addresses back into function pointers
 
-use crate::process::codec::{CodecError, Sink, decode};
+use crate::ipc::travel::{self, Baggage};
+use crate::process::codec::{CodecError, Sink, check_baggage, decode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::os::fd::OwnedFd;
 
 /// How a call went. A panic of the function unwinds instead.
 #[derive(Debug)]
 pub enum Ran {
-    /// The result is in the sink.
-    Value,
+    /// The result is in the sink, and this is what it has besides bytes.
+    Value(Baggage),
     /// The argument couldn't be decoded; the function didn't run.
     BadArgument(CodecError),
     /// The function ran, its result couldn't be encoded.
@@ -28,7 +30,7 @@ pub enum Ran {
 }
 
 /// The type of every `run`.
-pub type Trampoline = unsafe fn(usize, &[u8], &mut Sink<'_>) -> Ran;
+pub type Trampoline = unsafe fn(usize, &[u8], Vec<OwnedFd>, &mut Sink<'_>) -> Ran;
 
 /// The two addresses that name a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +72,12 @@ impl Call {
     /// The addresses come from [`Call::of`] in a process of the same executable,
     /// translated by offset.
     #[inline]
-    pub unsafe fn run(self, argument: &[u8], result: &mut Sink<'_>) -> Ran {
+    pub unsafe fn run(self, argument: &[u8], fds: Vec<OwnedFd>, result: &mut Sink<'_>) -> Ran {
         // SAFETY: the address of a function of exactly this type (the caller's
         // promise).
         let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(self.trampoline) };
         // SAFETY: both addresses were made together by `of`.
-        unsafe { trampoline(self.function, argument, result) }
+        unsafe { trampoline(self.function, argument, fds, result) }
     }
 }
 
@@ -86,16 +88,14 @@ impl Call {
 unsafe fn run<A: DeserializeOwned, R: Serialize>(
     function: usize,
     argument: &[u8],
+    fds: Vec<OwnedFd>,
     result: &mut Sink<'_>,
 ) -> Ran {
     // SAFETY: the caller's promise.
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> R>(function) };
-    match decode::<A>(argument) {
+    match travel::unpacking(fds, || decode::<A>(argument)) {
         Err(error) => Ran::BadArgument(error),
-        Ok(argument) => match result.value(&function(argument)) {
-            Ok(()) => Ran::Value,
-            Err(error) => Ran::BadResult(error),
-        },
+        Ok(argument) => answer(&function(argument), result),
     }
 }
 
@@ -106,15 +106,22 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(
 unsafe fn run_two<A: DeserializeOwned, B: DeserializeOwned, R: Serialize>(
     function: usize,
     argument: &[u8],
+    fds: Vec<OwnedFd>,
     result: &mut Sink<'_>,
 ) -> Ran {
     // SAFETY: the caller's promise.
     let function = unsafe { std::mem::transmute::<usize, fn(A, B) -> R>(function) };
-    match decode::<(A, B)>(argument) {
+    match travel::unpacking(fds, || decode::<(A, B)>(argument)) {
         Err(error) => Ran::BadArgument(error),
-        Ok((a, b)) => match result.value(&function(a, b)) {
-            Ok(()) => Ran::Value,
-            Err(error) => Ran::BadResult(error),
-        },
+        Ok((a, b)) => answer(&function(a, b), result),
+    }
+}
+
+/// Encodes the result.
+fn answer<R: Serialize>(value: &R, result: &mut Sink<'_>) -> Ran {
+    let (encoded, baggage) = travel::packing(|| result.value(value));
+    match encoded.and_then(|()| check_baggage(&baggage)) {
+        Ok(()) => Ran::Value(baggage),
+        Err(error) => Ran::BadResult(error),
     }
 }

@@ -18,6 +18,9 @@
 //! | → parent | [`BAD_RESULT`] | job | why the result couldn't be encoded (text) |
 //! | → parent | [`TOO_LARGE`] | job | len u64 · max u64 of a result for which there is no room |
 //!
+//! The flag [`DESCRIPTORS`] says that the last job of the frame, or the result, has
+//! descriptors; they come by the socket ([`super::passing`]).
+//!
 //! `skip` says how many arguments to step over: the rest of a chunk whose beginning
 //! was run elsewhere. Offsets of functions are explained in [`super::text`]; jobs are numbered from
 //! zero for each worker, see [`super::claim`].
@@ -25,7 +28,10 @@
 use crate::process::frame::Header;
 
 /// Changes with every change to this page; compared in the handshake.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Flag: descriptors have been sent beside this frame.
+pub const DESCRIPTORS: u8 = 1;
 
 /// Parent to worker: run jobs.
 pub const JOB: u8 = 1;

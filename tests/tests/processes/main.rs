@@ -22,6 +22,7 @@ mod oom;
 mod outputs;
 mod outstanding;
 mod parents;
+mod passing;
 mod sandbox;
 mod staff;
 mod terms;

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
+use threeply_pools::process::SharedMut;
 
 use super::roundtrips::ours;
 use crate::sys::SharedMapping;
@@ -67,6 +68,37 @@ fn payload_by_hand(ctx: &Ctx) -> Duration {
     })
 }
 
+/// Changes one number in place, and gives the memory back.
+fn touch_shared(mut memory: SharedMut<[u8]>) -> SharedMut<[u8]> {
+    let bytes = memory.as_mut_slice();
+    let last = bytes.len() - 1;
+    bytes[last] = bytes[last].wrapping_add(1);
+    memory
+}
+
+/// Memory that moves to the job and back; the user copies nothing.
+fn payload_shared(ctx: &Ctx) -> Duration {
+    let pool = ours(ctx.workers);
+    let length = length(ctx.size);
+    let there_and_back = |memory| {
+        pool.call(touch_shared, memory)
+            .expect("there is room")
+            .expect("the job runs")
+    };
+    let mut memory = SharedMut::zeroed(length).expect("shared memory");
+    memory.as_mut_slice().fill(7);
+    memory = there_and_back(memory);
+    let began = Instant::now();
+    for _ in 0..ctx.iters {
+        memory = there_and_back(memory);
+    }
+    let elapsed = began.elapsed();
+    let bytes = memory.as_mut_slice();
+    assert_eq!(bytes[length - 1], 8u8.wrapping_add(ctx.iters as u8));
+    assert!(bytes[..length - 1].iter().all(|&byte| byte == 7));
+    elapsed
+}
+
 /// The rows of this file.
 pub fn workloads() -> Vec<Workload> {
     let row = |name, what| Workload::new(Group::Processes, name, Unit::Ms, what).takes(2.0);
@@ -79,5 +111,14 @@ pub fn workloads() -> Vec<Workload> {
             .per_op("limit", payload_by_hand)
             .python("python-ppe", "pool.py", &["ppe", "payload"])
             .python("python-mp", "pool.py", &["mp", "payload"]),
+        row(
+            "payload_64m_shared",
+            "64 MiB of shared memory moved to the job, written there, and back (Python: bytes)",
+        )
+        .bar(Bar::TimesPython(10.0))
+        .per_op("threeply", payload_shared)
+        .python("python-ppe", "pool.py", &["ppe", "payload"])
+        .python("python-mp", "pool.py", &["mp", "payload"])
+        .without("procspawn", "has no shared memory"),
     ]
 }

@@ -101,7 +101,7 @@ impl State {
                 let worker = self.workers[idle].as_ref();
                 slot = worker.is_some_and(|w| self.takes_more(w)).then_some(idle);
             }
-            if slot.is_none() && !job.is_limited() {
+            if slot.is_none() && job.goes_ahead() {
                 slot = self.least_loaded();
             }
             if let Some(slot) = slot {
@@ -159,6 +159,12 @@ impl State {
                 .spin_ns
                 .store(spin.as_nanos() as u32, Ordering::Relaxed);
             worker.front_since = now;
+        }
+        if let Some(baggage) = &job.baggage {
+            let last = seq + u64::from(job.count) - 1;
+            if !worker.link.pass(last, baggage.fds()) {
+                return Err(job);
+            }
         }
         let limited = job.is_limited();
         // Before: the worker may be faster than we.
@@ -218,7 +224,7 @@ impl State {
             let Some(worker) = self.workers[slot].as_ref() else {
                 break;
             };
-            let may = worker.open == 0 || (worker.open < self.depth() && !job.is_limited());
+            let may = worker.open == 0 || (worker.open < self.depth() && job.goes_ahead());
             if !may || !self.takes_more(worker) {
                 break;
             }

@@ -2,8 +2,10 @@
 
 use crate::process::cell::Outcome;
 use crate::process::error::JobError;
+use crate::process::frame::Header;
 use crate::process::link::{Frame, Garbage, Link};
-use crate::process::reply::{LargeReply, Reply};
+use crate::process::passing::Lost;
+use crate::process::reply::{Body, LargeReply, Reply};
 use crate::process::state::worker::Stage;
 use crate::process::state::{Delivery, State};
 use crate::process::text::Text;
@@ -36,7 +38,7 @@ impl State {
             if header.seq != sent.next() {
                 return Err(Garbage);
             }
-            let outcome = read_outcome(link, header.kind, body)?;
+            let outcome = read_outcome(link, &header, body)?;
             let index = sent.job.index + usize::from(sent.settled);
             sent.settled += 1;
             let target = if sent.next() == sent.end() {
@@ -157,13 +159,26 @@ impl State {
     }
 }
 
-fn read_outcome(link: &Arc<Link>, kind: u8, body: Box<[u8]>) -> Result<Outcome, Garbage> {
+fn read_outcome(link: &Arc<Link>, header: &Header, body: Box<[u8]>) -> Result<Outcome, Garbage> {
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
-    Ok(match kind {
-        wire::VALUE => Ok(Reply::Inline(body)),
+    let value = |body| {
+        if header.flags & wire::DESCRIPTORS == 0 {
+            let fds = Vec::new();
+            return Ok(Ok(Reply { body, fds }));
+        }
+        match link.receive(header.seq) {
+            Ok(fds) => Ok(Ok(Reply { body, fds })),
+            Err(Lost::Never) => Err(Garbage),
+            Err(Lost::Refused(error)) => Ok(Err(JobError::Undecodable {
+                reason: error.to_string(),
+            })),
+        }
+    };
+    Ok(match header.kind {
+        wire::VALUE => value(Body::Inline(body))?,
         wire::VALUE_LARGE => {
             let place = wire::read_numbers(&body).ok_or(Garbage)?;
-            Ok(Reply::Large(LargeReply::new(link, place).ok_or(Garbage)?))
+            value(Body::Large(LargeReply::new(link, place).ok_or(Garbage)?))?
         }
         wire::PANIC => {
             let report: PanicReport = postcard::from_bytes(&body).map_err(|_| Garbage)?;

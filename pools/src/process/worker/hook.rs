@@ -52,6 +52,8 @@ pub mod fd {
     pub const MEMORY: i32 = 6;
     /// The arena of arguments, shared by all workers.
     pub const ARGUMENTS: i32 = 7;
+    /// The socket by which jobs and results get descriptors.
+    pub const PASSING: i32 = 8;
 }
 
 /// What the marker says.

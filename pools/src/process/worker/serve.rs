@@ -3,10 +3,11 @@
 #![allow(unsafe_code)] // takes over descriptors by number, calls by address
 
 use crate::process::arena::{Arena, Extent};
-use crate::process::codec::Sink;
+use crate::process::codec::{CodecError, Sink};
 use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
 use crate::process::limits::{BODY_MAX, INLINE_MAX};
 use crate::process::page::{Mapping, RESULTS, RingBytes, SharedFile, Words, request_counters};
+use crate::process::passing::{self, Lost};
 use crate::process::ring::Reader;
 use crate::process::spin::Spin;
 use crate::process::text::Text;
@@ -65,6 +66,7 @@ pub struct Bells {
     own: OwnedFd,
     caller: OwnedFd,
     supervisor: OwnedFd,
+    passing: OwnedFd,
 }
 
 impl Bells {
@@ -84,6 +86,11 @@ impl Bells {
     /// Wakes a caller that waits for a reply itself: an eventfd, too.
     pub fn ring_caller(&self) -> Result<(), Gone> {
         ring(&self.caller, &1u64.to_ne_bytes())
+    }
+
+    /// The socket for descriptors.
+    pub fn passing(&self) -> &OwnedFd {
+        &self.passing
     }
 
     /// Wakes the supervisor: an eventfd, which takes eight bytes.
@@ -177,6 +184,7 @@ struct Worker {
     nonce: u64,
     /// Our process id, for traces.
     pid: u64,
+    parent: u32,
     /// Reused for every result that fits in a ring.
     buffer: Vec<u8>,
     spin: Spin,
@@ -188,14 +196,14 @@ struct Worker {
 }
 
 fn set_up(marker: Marker) -> io::Result<Worker> {
-    for number in fd::BELL..=fd::ARGUMENTS {
+    for number in fd::BELL..=fd::PASSING {
         // SAFETY: sets a flag of a descriptor that the pool gave us; a job's own
         // children must not inherit them.
         if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
             return Err(io::Error::last_os_error());
         }
     }
-    // SAFETY: the pool placed these five for us, and nobody else knows of them.
+    // SAFETY: the pool placed these six for us, and nobody else knows of them.
     let own = |number| unsafe { OwnedFd::from_raw_fd(number) };
     let memory = SharedFile::inherited(own(fd::MEMORY))?.map(true)?;
     let arguments = SharedFile::inherited(own(fd::ARGUMENTS))?.map(false)?;
@@ -206,6 +214,7 @@ fn set_up(marker: Marker) -> io::Result<Worker> {
         own: own(fd::BELL),
         caller: own(fd::CALLER),
         supervisor: own(fd::SUPERVISOR),
+        passing: own(fd::PASSING),
     };
     let limit = words.data_limit.load(Ordering::Relaxed);
     if limit != 0 {
@@ -220,6 +229,7 @@ fn set_up(marker: Marker) -> io::Result<Worker> {
         arguments,
         nonce: marker.nonce,
         pid: u64::from(std::process::id()),
+        parent: marker.parent,
         buffer: Vec::with_capacity(INLINE_MAX),
         spin: Spin::default(),
         marks: Marks::new(words.marks.load(Ordering::Relaxed), marker.nonce),
@@ -254,7 +264,7 @@ impl Worker {
             self.nonce,
             Text::of_this_program().fingerprint(),
         ]);
-        self.replies.publish(wire::HELLO, 0, &hello)?;
+        self.replies.publish(wire::HELLO, 0, 0, &hello)?;
         let mut frame = vec![0; HEADER_LEN + BODY_MAX];
         loop {
             let (header, len) = self.next(&mut frame)?;
@@ -365,7 +375,20 @@ impl Worker {
                 break; // Taken back, and with it all that follow.
             }
             emit(Kind::ProcessRun, line!(), self.pid, seq);
-            let succeeded = self.run_one(call, seq, argument)?;
+            let last = ran + 1 == u64::from(header.count);
+            let succeeded = if last && header.flags & wire::DESCRIPTORS != 0 {
+                match passing::receive(self.replies.bells().passing(), seq) {
+                    Ok(fds) => self.run_one(call, seq, argument, fds)?,
+                    Err(Lost::Never) => return Err(Gone::Broken),
+                    Err(Lost::Refused(error)) => {
+                        let error = CodecError::Malformed(error.to_string());
+                        self.replies.failure(wire::BAD_ARGUMENT, seq, &error)?;
+                        false
+                    }
+                }
+            } else {
+                self.run_one(call, seq, argument, Vec::new())?
+            };
             emit(Kind::ProcessRunEnd, line!(), self.pid, seq);
             if header.kind == wire::INITIALIZE && !succeeded {
                 self.replies.wake(u64::MAX - 1)?;
@@ -384,7 +407,13 @@ impl Worker {
     }
 
     /// Runs one job. Returns whether it gave a result.
-    fn run_one(&mut self, call: Call, seq: u64, argument: &[u8]) -> Result<bool, Gone> {
+    fn run_one(
+        &mut self,
+        call: Call,
+        seq: u64,
+        argument: &[u8],
+        fds: Vec<OwnedFd>,
+    ) -> Result<bool, Gone> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut sink = Sink::reusing(buffer, &self.results, usize::MAX);
         self.marks.before(seq);
@@ -392,7 +421,7 @@ impl Worker {
         // handshake compared fingerprints), and offsets outside its code were
         // refused above.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| unsafe {
-            call.run(argument, &mut sink)
+            call.run(argument, fds, &mut sink)
         }));
         self.marks.after();
         if self.recycle_above != 0 && private_memory() > self.recycle_above {
@@ -400,8 +429,15 @@ impl Worker {
             self.words.outgrown.store(1, Ordering::Relaxed);
         }
         match outcome {
-            Ok(Ran::Value) => {
-                self.buffer = self.replies.value(seq, sink.finish())?;
+            Ok(Ran::Value(baggage)) if baggage.is_empty() => {
+                self.buffer = self.replies.value(seq, 0, sink.finish())?;
+                return Ok(true);
+            }
+            Ok(Ran::Value(mut baggage)) => {
+                self.replies.pass(seq, baggage.fds())?;
+                baggage.hand_to(self.parent);
+                let encoded = sink.finish();
+                self.buffer = self.replies.value(seq, wire::DESCRIPTORS, encoded)?;
                 return Ok(true);
             }
             Ok(Ran::BadArgument(error)) => {
@@ -415,7 +451,7 @@ impl Worker {
                 drop(sink);
                 // Texts are shortened, so it fits.
                 let bytes = postcard::to_stdvec(&report).map_err(|_| Gone::Broken)?;
-                self.replies.publish(wire::PANIC, seq, &bytes)?;
+                self.replies.publish(wire::PANIC, 0, seq, &bytes)?;
             }
         }
         Ok(false)
