@@ -255,7 +255,7 @@ impl<T: Plain> SharedMut<[T]> {
         let seals = SealFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GET_SEALS)?);
         let size = size_of_file(&file)?;
         let bytes = len.checked_mul(size_of::<T>());
-        if !bytes.is_some_and(|bytes| bytes <= size) || !seals.contains(SealFlag::F_SEAL_SHRINK) {
+        if bytes.is_none_or(|bytes| bytes > size) || !seals.contains(SealFlag::F_SEAL_SHRINK) {
             return Err(invalid(
                 "the descriptor isn't that of a `SharedMut` of this type",
             ));
