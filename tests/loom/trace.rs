@@ -1,8 +1,8 @@
 //! A trace ring's writer against a reader: `runtime/src/trace/ring.rs`.
 
 use loom::sync::Arc;
-use loom::sync::atomic::AtomicU64;
 
+use threeply_runtime::switch::atomic::AtomicU64;
 use threeply_runtime::switch::{Weakening, weaken};
 use threeply_runtime::trace::ring::Ring;
 
