@@ -36,8 +36,15 @@ pub fn main(seat: Seat) {
         let mut found = search(&seat);
         while let Some(first) = found {
             run(first, &seat);
-            while let Some(next) = next(&seat) {
-                run(next, &seat);
+            // If a thread came back from blocking, one steps back between two jobs.
+            while !seat.registry.sleep.too_many() {
+                if let Some(job) = take_own(&seat) {
+                    run_job(job, &seat);
+                } else if let Some(found) = take_others(&seat) {
+                    run(found, &seat);
+                } else {
+                    break;
+                }
             }
             seat.registry.sleep.begin_search();
             found = search(&seat);
@@ -54,36 +61,42 @@ pub fn main(seat: Seat) {
 fn run(found: Found, seat: &Seat) {
     match found {
         Found::Fork(fork) => registry::run_fork(fork, seat),
-        Found::Job(job) => {
-            debug_assert!(seat.lane.forks.holds_nothing());
-            seat.ask_for_sharing();
-            job.run(seat);
-        }
+        Found::Job(job) => run_job(job, seat),
     }
 }
 
-/// The next piece of work, without searching: cheap while there is plenty.
-fn next(seat: &Seat) -> Option<Found> {
-    if seat.registry.sleep.too_many() {
-        // A thread came back from blocking: one steps back, between two jobs.
-        return None;
-    }
-    take(seat)
+#[inline]
+fn run_job(job: JobRef, seat: &Seat) {
+    debug_assert!(seat.lane.forks.holds_nothing());
+    seat.ask_for_sharing();
+    job.run(seat);
 }
 
 fn take(seat: &Seat) -> Option<Found> {
+    match take_own(seat) {
+        Some(job) => Some(Found::Job(job)),
+        None => take_others(seat),
+    }
+}
+
+/// A job of this lane, or now and then the injector's: cheap while there is plenty.
+// Apart from `take`, since moving a job into a `Found` costs 6 ns: its words are
+// read two at once before they have left the store buffer one by one.
+#[inline]
+fn take_own(seat: &Seat) -> Option<JobRef> {
     let lane = &seat.lane;
     if let Some(job) = lane.shared.inbox.take(|_| true) {
-        return Some(Found::Job(job));
+        return Some(job);
     }
     if lane.injector_first()
         && let Some(job) = seat.take_injected()
     {
-        return Some(Found::Job(job));
+        return Some(job);
     }
-    if let Some(job) = lane.pop_job() {
-        return Some(Found::Job(job));
-    }
+    lane.pop_job()
+}
+
+fn take_others(seat: &Seat) -> Option<Found> {
     if let Some(fork) = seat.steal_fork() {
         return Some(Found::Fork(fork));
     }
