@@ -38,7 +38,7 @@ use crate::task::hook::contain;
 use crate::task::id::WakeId;
 use crate::task::slab::MAILBOX;
 use crate::task::waker::{id_of, waker};
-use crate::trace::{Kind, emit};
+use crate::trace::{self, Kind, emit};
 
 impl Core {
     /// Runs the loop until `main`, whose place is that of `main_task`, is ready.
@@ -47,7 +47,7 @@ impl Core {
             |core| {
                 core.begin_poll(main_task.wake_id());
                 let waker = waker(main_task.wake_id());
-                let watched = core.watched.get();
+                let watched = trace::BUILT_IN && core.watched.get();
                 if watched {
                     begin_traced(main_task);
                 }

@@ -22,7 +22,7 @@
 //!                             │ records in order of time
 //!                         causality ──▶ Trace ──▶ model ──▶ html; chrome
 //! ```
-//! Read in this order: [`gate`] (on or off), [`event`] (what can be told),
+//! `README.md` beside this file says what may be relied on. Read in this order: [`gate`] (on or off), [`event`] (what can be told),
 //! [`record`], [`ring`] and [`board`] (how it is kept), [`clock`], `memory`, `writer`
 //! and `names` (the recording thread), `span`, [`session`] (the recorder), `collect`,
 //! `causality`, and [`model`], `html`, `chrome` (documents).
