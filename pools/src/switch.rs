@@ -159,8 +159,8 @@ pub enum Weakening {
     WakeBeforeSet,
     /// `ipc::condvar`: the number to sleep on is read after the mutex was unlocked.
     LookAfterUnlock,
-    /// `ipc::semaphore`: after a death behind the door the permits aren't counted anew.
-    PermitsUnmended,
+    /// `ipc::semaphore`: giving permits back wakes nobody.
+    ReleaseUntold,
     /// `ipc::barrier`: the last party doesn't open the barrier for those asleep.
     OpenUntold,
     /// `ipc::queue`: a message is taken into account before it has been copied.

@@ -12,6 +12,7 @@
 
 mod delivery;
 mod explore;
+mod ipc;
 mod lanes;
 mod process;
 mod ready;

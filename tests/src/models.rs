@@ -302,6 +302,136 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/process/cell.rs",
     },
     Model {
+        name: "ipc::members::a_seat_has_one_owner",
+        proves: "of two processes that want a dead one's seat one gets it",
+        file: "pools/src/ipc/members.rs",
+    },
+    Model {
+        name: "ipc::members::a_seat_has_one_owner_broken",
+        proves: "twin: a seat changes hands by a store",
+        file: "pools/src/ipc/members.rs",
+    },
+    Model {
+        name: "ipc::members::no_death_is_missed",
+        proves: "who finds a seat free sees that its last owner's death was counted",
+        file: "pools/src/ipc/members.rs",
+    },
+    Model {
+        name: "ipc::members::no_death_is_missed_broken",
+        proves: "twin: the seat is freed before the death is counted",
+        file: "pools/src/ipc/members.rs",
+    },
+    Model {
+        name: "ipc::lock::what_one_did_the_next_sees",
+        proves: "a lock has one owner at a time, who sees what the last one did",
+        file: "pools/src/ipc/lock.rs",
+    },
+    Model {
+        name: "ipc::lock::what_one_did_the_next_sees_broken",
+        proves: "twin: unlocking publishes nothing",
+        file: "pools/src/ipc/lock.rs",
+    },
+    Model {
+        name: "ipc::lock::no_sleeper_is_forgotten",
+        proves: "of two that sleep for a lock both get it",
+        file: "pools/src/ipc/lock.rs",
+    },
+    Model {
+        name: "ipc::lock::no_sleeper_is_forgotten_broken",
+        proves: "twin: who locks after it has slept forgets that others may sleep",
+        file: "pools/src/ipc/lock.rs",
+    },
+    Model {
+        name: "ipc::lock::a_dead_owner_has_one_heir",
+        proves: "of two that find the owner dead one takes the lock over, and is told",
+        file: "pools/src/ipc/lock.rs",
+    },
+    Model {
+        name: "ipc::lock::a_dead_owner_has_one_heir_broken",
+        proves: "twin: the lock is taken over by a store",
+        file: "pools/src/ipc/lock.rs",
+    },
+    Model {
+        name: "ipc::monitor::no_change_is_overlooked",
+        proves: "who waits for a change behind a door sees it or is woken",
+        file: "pools/src/ipc/monitor.rs",
+    },
+    Model {
+        name: "ipc::monitor::no_change_is_overlooked_broken",
+        proves: "twin: a sleeper isn't counted",
+        file: "pools/src/ipc/monitor.rs",
+    },
+    Model {
+        name: "ipc::event::whoever_waits_goes_on",
+        proves: "everybody who waits for an event goes on when it is set",
+        file: "pools/src/ipc/event.rs",
+    },
+    Model {
+        name: "ipc::event::whoever_waits_goes_on_broken",
+        proves: "twin: sleepers are woken before it is set",
+        file: "pools/src/ipc/event.rs",
+    },
+    Model {
+        name: "ipc::condvar::no_notification_is_missed",
+        proves: "a notification after the mutex was unlocked ends the wait",
+        file: "pools/src/ipc/condvar.rs",
+    },
+    Model {
+        name: "ipc::condvar::no_notification_is_missed_broken",
+        proves: "twin: the number to sleep on is read after the unlock",
+        file: "pools/src/ipc/condvar.rs",
+    },
+    Model {
+        name: "ipc::semaphore::a_permit_returns",
+        proves: "a permit that is given back reaches who waits for it",
+        file: "pools/src/ipc/semaphore.rs",
+    },
+    Model {
+        name: "ipc::semaphore::a_permit_returns_broken",
+        proves: "twin: giving it back wakes nobody",
+        file: "pools/src/ipc/semaphore.rs",
+    },
+    Model {
+        name: "ipc::semaphore::a_dead_partys_permit_returns",
+        proves: "a permit whose holder dies reaches who waits for it, once",
+        file: "pools/src/ipc/semaphore.rs",
+    },
+    Model {
+        name: "ipc::barrier::all_go_on_and_one_leads",
+        proves: "all parties go on, and one was the last",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::barrier::all_go_on_and_one_leads_broken",
+        proves: "twin: the last to come wakes nobody",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::barrier::a_death_breaks_it",
+        proves: "who waits for one that dies is told",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::queue::messages_arrive_once_and_in_order",
+        proves: "messages arrive once and in order, each side waiting for the other",
+        file: "pools/src/ipc/queue.rs",
+    },
+    Model {
+        name: "ipc::queue::messages_arrive_once_and_in_order_broken",
+        proves: "twin: a sleeper isn't counted",
+        file: "pools/src/ipc/queue.rs",
+    },
+    Model {
+        name: "ipc::queue::a_dead_producer_leaves_no_half_message",
+        proves: "a producer that dies amid a message has put none",
+        file: "pools/src/ipc/queue.rs",
+    },
+    Model {
+        name: "ipc::queue::a_dead_producer_leaves_no_half_message_broken",
+        proves: "twin: a message counts before it has been copied",
+        file: "pools/src/ipc/queue.rs",
+    },
+    Model {
         name: "thread::sleep::push_against_park",
         proves: "a job pushed while a worker falls asleep is seen by it, or wakes it",
         file: "pools/src/thread/sleep.rs",

@@ -9,20 +9,26 @@
 //! |---|---|---|
 //! | run a function in another process | [`Process`] | `Process` |
 //! | talk to one process | [`channel()`] | `Pipe` |
+//! | hand work to whoever is free | [`Queue`] | `Queue` |
 //! | change a value together | [`Mutex`], [`Condvar`] | `Lock`, `Condition` |
+//! | read and write a value or many | [`Value`], [`Array`] | `Value`, `Array` |
+//! | let at most so many in | [`Semaphore`] | `Semaphore` |
 //! | tell that something has happened | [`Event`] | `Event` |
+//! | wait for each other | [`Barrier`] | `Barrier` |
 //!
-//! Read from the ground up:
+//! Begin with the README beside this file: what is shared, how deaths are noticed,
+//! which designs were rejected. Then read from the ground up:
 //!
 //! | floor | files |
 //! |---|---|
 //! | who is there | [`identity`], [`members`] |
 //! | how one waits | [`kernel`], [`lock`], [`monitor`], [`lookout`] |
 //! | where it is, how it travels | [`segment`] with [`words`], [`travel`], [`message`] |
-//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`condvar`], [`event`] |
+//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`] |
 //! | objects of the kernel | [`channel`](mod@channel), [`process`], [`child`] |
 
 pub mod array;
+pub mod barrier;
 pub mod channel;
 pub mod child;
 pub mod condvar;
@@ -39,15 +45,22 @@ pub mod message;
 pub mod monitor;
 pub mod mutex;
 pub mod process;
+pub mod queue;
 pub mod segment;
+pub mod semaphore;
 pub mod travel;
+pub mod value;
 pub mod words;
 
 pub use array::Array;
-pub use channel::{Channel, channel, duplex};
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use channel::{Channel, Pair, channel, duplex};
 pub use condvar::Condvar;
 pub use error::{Error, Poisoned, TryLockError};
 pub use event::Event;
 pub use fd::Fd;
 pub use mutex::{Mutex, MutexGuard, Plain};
 pub use process::{Process, SpawnError};
+pub use queue::Queue;
+pub use semaphore::{Permit, Semaphore};
+pub use value::Value;

@@ -30,7 +30,8 @@
 //! A process that dies asleep leaves `sleepers` too high: a superfluous wake-up
 //! call at each change from then on, a third of a microsecond.
 //!
-//! Read before this: [`super::lock`]. Read after it: [`super::segment`].
+//! Read before this: [`super::lock`]. Read after it: [`super::semaphore`], the
+//! simplest object of this kind.
 
 use super::kernel::{Deadline, Party, Slept};
 use super::lock::{Found, LockWord};

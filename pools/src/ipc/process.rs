@@ -52,15 +52,15 @@ use super::kernel::Deadline;
 /// are its arguments, encoded by serde, handles of [this module](super) among them.
 ///
 /// ```
-/// use threeply_pools::ipc::{Channel, Process, channel};
+/// use threeply_pools::ipc::{Process, Queue};
 ///
-/// fn work((peer, n): (Channel<u64>, u64)) {
-///     peer.send(&(n * n)).unwrap();
+/// fn work((queue, n): (Queue<u64>, u64)) {
+///     queue.put(&(n * n)).unwrap();
 /// }
 ///
-/// let (here, there) = channel()?;
-/// let process = Process::spawn(work, (there, 12))?;
-/// assert_eq!(here.recv()?, 144);
+/// let queue = Queue::new(10)?;
+/// let process = Process::spawn(work, (queue.clone(), 12))?;
+/// assert_eq!(queue.get()?, 144);
 /// assert!(process.join()?.success());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

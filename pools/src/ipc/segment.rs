@@ -25,6 +25,7 @@ use super::kernel::{Deadline, Party, Slept};
 use super::limits::MEMBERS;
 use super::lookout;
 use super::members::{Booking, Table, Token};
+use super::monitor::{Door, GaveUp, Monitor, News};
 use super::travel;
 use super::words::Words;
 use crate::process::page::{Mapping, SharedFile};
@@ -118,6 +119,39 @@ impl<S: Words> Segment<S> {
     /// after a pulse.
     pub(crate) fn sleep_async(&self, word: &AtomicU32, seen: u32) -> lookout::Sleep {
         lookout::Sleep::new(Arc::clone(&self.mapping), word, seen)
+    }
+
+    /// [`Monitor::wait_until`] without blocking the thread, on any executor; without
+    /// a deadline, since a future can be dropped.
+    pub(crate) async fn wait_until<'a, R>(
+        &'a self,
+        monitor: &'a Monitor,
+        news: &'a News,
+        repair: impl Fn(),
+        mut look_around: impl FnMut(&mut Door<'a, Segment<S>>),
+        mut attempt: impl FnMut(&mut Door<'a, Segment<S>>) -> Option<R>,
+    ) -> Result<R, GaveUp> {
+        let mut slept = Slept::Woken;
+        loop {
+            let seen = {
+                let mut door = monitor.enter(self, &repair);
+                if slept == Slept::Elapsed {
+                    look_around(&mut door);
+                }
+                if let Some(result) = attempt(&mut door) {
+                    return Ok(result);
+                }
+                if slept == Slept::Elapsed && !self.has_peers() {
+                    return Err(GaveUp::PeersGone);
+                }
+                news.await_next()
+            };
+            let _counted = OnDrop(|| {
+                let _door = monitor.enter(self, &repair);
+                news.stop_waiting();
+            });
+            slept = self.sleep_async(news.word(), seen).await;
+        }
     }
 
     /// Where the elements are, and how many.
@@ -258,6 +292,15 @@ fn is_sealed(fd: &impl AsFd) -> bool {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     fcntl(fd.as_fd(), FcntlArg::F_GET_SEALS)
         .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK))
+}
+
+/// Calls a function when it is dropped, in whichever way.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// A seat that is booked for whoever decodes a message; dropping it voids it, if

@@ -1,6 +1,6 @@
 //! Descriptors that travel with a message.
 //!
-//! A handle of this module ([`Channel`](super::Channel), [`Mutex`](super::Mutex),
+//! A handle of this module ([`Queue`](super::Queue), [`Channel`](super::Channel),
 //! …) is a descriptor, and bytes can't carry one. So while a message is encoded, a
 //! collector stands by on this thread: a handle's `Serialize` puts a copy of its
 //! descriptor there ([`pack`]) and writes the copy's number into the bytes. The

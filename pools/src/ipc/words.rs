@@ -3,9 +3,14 @@
 //! Read before this: [`super::monitor`]. Read after it: [`super::segment`].
 #![allow(unsafe_code)] // promises what a segment's words are made of
 
+use super::barrier::Gate;
 use super::condvar::Turn;
 use super::event::Flag;
+use super::limits::MEMBERS;
 use super::mutex::Locked;
+use super::queue::Positions;
+use super::semaphore::Permits;
+use super::value::Which;
 
 /// The words of a kind of object.
 ///
@@ -35,4 +40,28 @@ unsafe impl Words for Flag {
 unsafe impl Words for Turn {
     const KIND: [u8; 8] = *b"3p-condv";
     const NAME: &'static str = "Condvar";
+}
+
+// SAFETY: atomics; no permits, nobody waits.
+unsafe impl Words for Permits<MEMBERS> {
+    const KIND: [u8; 8] = *b"3p-sema4";
+    const NAME: &'static str = "Semaphore";
+}
+
+// SAFETY: atomics; nobody has come, and it is whole.
+unsafe impl Words for Gate {
+    const KIND: [u8; 8] = *b"3p-barri";
+    const NAME: &'static str = "Barrier";
+}
+
+// SAFETY: atomics; the first of the two.
+unsafe impl Words for Which {
+    const KIND: [u8; 8] = *b"3p-value";
+    const NAME: &'static str = "Value";
+}
+
+// SAFETY: atomics; empty, and open.
+unsafe impl Words for Positions {
+    const KIND: [u8; 8] = *b"3p-queue";
+    const NAME: &'static str = "Queue";
 }

@@ -1,8 +1,10 @@
 //! What processes share and tell each other, across real processes that really die.
 
 mod channels;
+mod gates;
 mod locks;
 mod processes;
+mod queues;
 
 use std::time::Duration;
 use threeply_pools::ipc::{Event, Process};

@@ -1,0 +1,12 @@
+//! The protocols of words in shared memory: `pools/src/ipc/`. To loom a process is
+//! a thread, its death a thread that stops for good.
+
+mod barrier;
+mod condvar;
+mod event;
+mod lock;
+mod members;
+mod monitor;
+mod queue;
+mod semaphore;
+mod world;
