@@ -123,6 +123,21 @@ pub fn history(text: &str) -> Result<usize, String> {
     whole_number(text, 0, 1_000).map(|n| n as usize)
 }
 
+/// Parses `pipeline`'s `--messages`.
+pub fn messages(text: &str) -> Result<u64, String> {
+    whole_number(text, 1, limits::MAX_MESSAGES)
+}
+
+/// Parses `pipeline`'s `--consumers`.
+pub fn consumers(text: &str) -> Result<u32, String> {
+    whole_number(text, 1, limits::MAX_CONSUMERS.into()).map(|n| n as u32)
+}
+
+/// Parses `pipeline`'s `--bytes`.
+pub fn message_bytes(text: &str) -> Result<u64, String> {
+    whole_number(text, 0, limits::MAX_MESSAGE_BYTES)
+}
+
 /// Parses `--retries`.
 pub fn retries(text: &str) -> Result<u32, String> {
     whole_number(text, 0, 1_000).map(|n| n as u32)

@@ -26,6 +26,19 @@ pub const SERVER_DELAY: Duration = Duration::from_millis(100);
 /// them wait a second for their SYN to be sent again.
 pub const SERVER_BACKLOG: i32 = 4096;
 
+/// Messages that `pipeline` sends: minutes of work, for Python at least.
+pub const MAX_MESSAGES: u64 = 100_000_000;
+
+/// Processes that take `pipeline`'s messages; the queue has places for 120.
+pub const MAX_CONSUMERS: u32 = 100;
+
+/// Bytes of text in one of `pipeline`'s messages: a quarter of what its queue holds.
+pub const MAX_MESSAGE_BYTES: u64 = 1 << 20;
+
+/// Messages that `pipeline`'s queue holds: enough that neither side waits for the
+/// other's every step. Python's has the same bound.
+pub const PIPELINE_QUEUE: u32 = 1024;
+
 /// Units of work a demo accepts with `--tasks`. Each is at least a thread or a
 /// place in a worker's queue; far more than this is a typing error.
 pub const MAX_TASKS: u32 = 10_000;

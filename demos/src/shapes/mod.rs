@@ -4,3 +4,4 @@ pub mod async_io;
 pub mod cpu;
 pub mod io;
 pub mod memory;
+pub mod pipeline;

@@ -24,6 +24,7 @@ pub(crate) fn demo(name: &str) -> Command {
         "crawl" => env!("CARGO_BIN_EXE_crawl"),
         "download" => env!("CARGO_BIN_EXE_download"),
         "fetch_many" => env!("CARGO_BIN_EXE_fetch_many"),
+        "pipeline" => env!("CARGO_BIN_EXE_pipeline"),
         "serve" => env!("CARGO_BIN_EXE_serve"),
         other => panic!("no demo is called {other}"),
     };

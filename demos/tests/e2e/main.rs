@@ -12,6 +12,7 @@ mod download;
 mod interrupted;
 mod kit;
 mod output;
+mod pipeline;
 mod shapes;
 mod trace;
 mod web;
