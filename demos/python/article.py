@@ -12,6 +12,7 @@ the program answers commands on stdin, one JSON line each:
     cold    the article's program as it stands: start the processes or threads,
             do the work, join them
     warm    the same work on a pool or an event loop that is there already
+    picture as warm; the answer says what ran when
     end     stop
 
 Downloads use requests (threads, processes) and aiohttp (asyncio) if they can be
@@ -86,7 +87,9 @@ try:
                     await response.read()
                     return response.status
 
-            return await asyncio.gather(*(fetch_one() for _ in range(count)))
+            return await asyncio.gather(
+                *(noted_task(fetch_one(), number) for number in range(count))
+            )
 
 except ImportError:
     ASYNC_CLIENT = "asyncio.open_connection"
@@ -110,12 +113,62 @@ except ImportError:
         return int(head[0].split()[1])
 
     async def fetch_all(url, count):
-        return await asyncio.gather(*(fetch_one(url) for _ in range(count)))
+        return await asyncio.gather(
+            *(noted_task(fetch_one(url), number) for number in range(count))
+        )
 
 
 def check_statuses(statuses, count):
     if list(statuses) != [200] * count:
         raise SystemExit(f"not every download had status 200: {sorted(set(statuses))}")
+
+
+# ---- what ran when ----------------------------------------------------------
+
+# One (row, start_ns, end_ns) for each job while `picture` is asked for.
+BARS = None
+
+
+def noted(job, argument):
+    """Runs a job and notes its process and thread, and from when to when it ran."""
+    started = time.perf_counter_ns()
+    result = job(argument)
+    if BARS is not None:
+        BARS.append((f"{os.getpid()} {threading.get_ident()}", started, time.perf_counter_ns()))
+    return result
+
+
+async def noted_task(coroutine, number):
+    started = time.perf_counter_ns()
+    result = await coroutine
+    if BARS is not None:
+        BARS.append((f"task {number}", started, time.perf_counter_ns()))
+    return result
+
+
+def picture(engine, workload):
+    """A round of `engine`, as rows of bars."""
+    global BARS
+    BARS = []
+    started = time.perf_counter_ns()
+    engine.warm()
+    ended = time.perf_counter_ns()
+    nature = "work" if workload == "cpu_bound" else "wait"
+    rows = {}
+    for row, begin, end in sorted(BARS, key=lambda bar: bar[1]):
+        bar = {"start_ns": begin - started, "end_ns": end - started, "nature": nature}
+        rows.setdefault(row, []).append(bar)
+    BARS = None
+    unit = "process" if isinstance(engine, Multiprocessing) else "thread"
+    if any(row.startswith("task") for row in rows):
+        unit = "task"
+        for bars in rows.values():
+            # Tasks compute too, if only for moments: when they begin, and when they end.
+            bar = bars[0]
+            for moment in (bar["start_ns"], bar["end_ns"]):
+                bars.append({"start_ns": moment, "end_ns": moment, "nature": "work"})
+    listed = [{"unit": unit, "bars": bars} for bars in rows.values()]
+    return {"length_ns": ended - started, "rows": listed}
 
 
 # ---- what a process or thread runs ------------------------------------------
@@ -132,8 +185,10 @@ def own_peak_rss():
 def in_worker(job):
     """A job in a pool's process: its result, and what it cost there."""
     before = time.process_time()
+    started = time.perf_counter_ns()
     result = job[0](job[1])
-    return result, time.process_time() - before, os.getpid(), own_peak_rss()
+    bar = (str(os.getpid()), started, time.perf_counter_ns())
+    return result, time.process_time() - before, os.getpid(), own_peak_rss(), bar
 
 
 def in_child(job, argument, pipe):
@@ -153,7 +208,7 @@ class Sequential:
         self.rss_elsewhere = 0
 
     def cold(self):
-        return [job(argument) for job, argument in self.jobs]
+        return [noted(job, argument) for job, argument in self.jobs]
 
     def warm(self):
         return self.cold()
@@ -181,7 +236,7 @@ class Threading(Sequential):
         list(self.pool.map(lambda _: barrier.wait(), range(count)))
 
     def warm(self):
-        futures = [self.pool.submit(job, argument) for job, argument in self.jobs]
+        futures = [self.pool.submit(noted, job, argument) for job, argument in self.jobs]
         return [future.result() for future in futures]
 
 
@@ -209,10 +264,13 @@ class Multiprocessing(Sequential):
 
     def warm(self):
         answers = self.pool.map(in_worker, self.jobs, chunksize=1)
-        self.cpu_elsewhere += sum(cpu for _, cpu, _, _ in answers)
-        workers = {pid: rss or 0 for _, _, pid, rss in answers}
+        self.cpu_elsewhere += sum(cpu for _, cpu, _, _, _ in answers)
+        workers = {pid: rss or 0 for _, _, pid, rss, _ in answers}
         self.rss_elsewhere = max(self.rss_elsewhere, sum(workers.values()))
-        return [result for result, _, _, _ in answers]
+        if BARS is not None:
+            # The clock is the same in all processes of a machine.
+            BARS.extend(bar for _, _, _, _, bar in answers)
+        return [result for result, _, _, _, _ in answers]
 
 
 class Asyncio(Sequential):
@@ -226,7 +284,7 @@ class Asyncio(Sequential):
             return await job(argument, len(self.jobs))
 
         async def task(job, argument):
-            return job(argument)
+            return noted(job, argument)
 
         return await asyncio.gather(*(task(*each) for each in self.jobs))
 
@@ -312,9 +370,12 @@ def main():
         command = command.strip()
         if command == "end":
             break
-        if command == "warm" and hasattr(engine, "prepare"):
+        if command in ("warm", "picture") and hasattr(engine, "prepare"):
             engine.prepare()
             del type(engine).prepare
+        if command == "picture":
+            answer(picture(engine, workload))
+            continue
         answer(measure(engine, engine.warm if command == "warm" else engine.cold, check))
     if getattr(engine, "pool", None) is not None and name == "multiprocessing":
         engine.pool.terminate()

@@ -10,6 +10,7 @@
 //! | `cold` | the engine is started, does the work, is shut down | [`Sample`] |
 //! | `warm` | the work on an engine that is there already | [`Sample`] |
 //! | `units` | what one unit of concurrency costs | [`super::units::Unit`] |
+//! | `picture` | as `warm`, recorded | [`super::picture::Picture`], or null |
 //! | `end` | shut down | [`Farewell`] |
 
 use std::io::{self, BufRead, Write};
@@ -18,8 +19,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use threeply_runtime::trace;
 
 use super::contestant::{self, Contestant};
+use super::picture::{self, Nature, Picture};
 use super::{Workload, units, usage};
 use crate::Error;
 use crate::engine::Engine;
@@ -92,6 +95,10 @@ pub fn play(detail: &str) -> Result<(), Error> {
                 }
                 answer(&measure(&mut *contestant, |contestant| contestant.warm())?)?;
             }
+            "picture" => {
+                prepared = true;
+                answer(&draw(&mut *contestant, order.workload)?)?;
+            }
             "units" => answer(&units::measure(order.engine)?)?,
             "end" => {
                 let peak_rss_bytes = usage::peak_rss_of_tree();
@@ -106,6 +113,24 @@ pub fn play(detail: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// One warm round, recorded; of an engine that is made here, so that its workers
+/// record too. `None` if this build can't.
+fn draw(contestant: &mut dyn Contestant, workload: Workload) -> Result<Option<Picture>, Error> {
+    let Ok(session) = trace::start() else {
+        return Ok(None);
+    };
+    contestant.prepare()?;
+    {
+        let _round = trace::span(picture::ROUND);
+        contestant.warm()?;
+    }
+    let nature = match workload {
+        Workload::CpuBound | Workload::CpuBoundLarge => Nature::Work,
+        Workload::IoBound | Workload::ManyConnections => Nature::Wait,
+    };
+    Ok(Picture::of(&session.stop(), nature))
 }
 
 fn measure(

@@ -4,8 +4,11 @@
 //! [`measured`] (the two ends of the pipe to a child that has one engine to
 //! itself), [`contestant`] (the shapes on the engines), [`units`] (what one
 //! process, thread or task costs), [`python`] (the same programs there),
-//! [`usage`] and [`stats`], then [`document`] (the JSON) and [`table`].
+//! [`usage`] and [`stats`], then [`document`] (the JSON), [`table`], and [`picture`]
+//! and [`page`] (what ran when).
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,6 +21,8 @@ pub mod document;
 pub mod lab;
 pub mod machine;
 pub mod measured;
+pub mod page;
+pub mod picture;
 pub mod python;
 pub mod schedule;
 pub mod stats;
@@ -78,6 +83,9 @@ pub struct Arguments {
     /// Print one JSON document instead of tables
     #[arg(long)]
     json: bool,
+    /// Write the tables to this file too, as a page with pictures of what ran when
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Sums in the CPU-bound workloads
     #[arg(long, default_value = "4", value_parser = cli::tasks, allow_negative_numbers = true)]
     tasks: u32,
@@ -162,6 +170,8 @@ pub fn main(mut arguments: Arguments) -> Result<(), Error> {
         .iter()
         .map(|workload| schedule.length(*workload, pythons.len()))
         .sum();
+    // A file that can't be written is told before an hour of work, not after it.
+    let html = arguments.html.as_ref().map(create).transpose()?;
     let bar = progress(length + UNIT_ENGINES.len() as u64);
 
     let mut document = Document {
@@ -187,8 +197,19 @@ pub fn main(mut arguments: Arguments) -> Result<(), Error> {
         document.machine.http_clients.extend(measured.clients);
         remarks.extend(measured.remarks);
     }
-    bar.finish_and_clear();
     document.reckon_speedups();
+    if let Some(mut file) = html {
+        let mut drawn = Vec::new();
+        for shape in page::SHAPES {
+            bar.set_message(format!("pictures of {}", shape.name()));
+            let template = sizes.order(shape, Engine::Sequential, &url);
+            drawn.extend(schedule::draw(&template, &pythons, &mut remarks)?);
+        }
+        let text = page::page(&document, &sizes, &drawn, &remarks);
+        file.write_all(text.as_bytes())
+            .map_err(Error::io("write the page"))?;
+    }
+    bar.finish_and_clear();
 
     if arguments.json {
         out.line(serde_json::to_string(&document).expect("the document is plain data"))?;
@@ -199,6 +220,11 @@ pub fn main(mut arguments: Arguments) -> Result<(), Error> {
     } else {
         table::print(&document, &sizes, &remarks, &mut out)
     }
+}
+
+fn create(path: &PathBuf) -> Result<File, Error> {
+    File::create(path)
+        .map_err(|e| Error::Usage(format!("cannot write the page to {}: {e}", path.display())))
 }
 
 /// The engines whose units are measured.

@@ -12,6 +12,8 @@ use indicatif::ProgressBar;
 use super::document::Row;
 use super::lab::Subject;
 use super::measured::{Order, Sample};
+use super::page::Drawn;
+use super::picture::Picture;
 use super::python::{self, Python};
 use super::{Workload, stats};
 use crate::engine::Engine;
@@ -263,6 +265,52 @@ impl Lane {
         });
         Ok(())
     }
+}
+
+/// One recorded round of a workload on every engine that fits it. A Python that fails
+/// is only remarked on.
+///
+/// # Errors
+/// When one of our engines fails.
+pub fn draw(
+    template: &Order,
+    pythons: &[Python],
+    remarks: &mut Vec<String>,
+) -> Result<Vec<Drawn>, Error> {
+    let mut drawn = Vec::new();
+    let mut add = |engine: String, picture: Option<Picture>| {
+        drawn.push(Drawn {
+            workload: template.workload,
+            engine,
+            picture,
+        });
+    };
+    for &engine in engines(template.workload) {
+        if engine == Engine::Limit {
+            continue; // Threads of the standard library, which record nothing.
+        }
+        let order = Order {
+            engine,
+            ..template.clone()
+        };
+        let mut subject = Subject::ours(&order)?;
+        add(engine.name().to_owned(), subject.ask("picture")?);
+        subject.end()?;
+    }
+    for python in pythons {
+        for engine in python::engines(template.workload) {
+            let asked = Subject::python(python, engine, template).and_then(|mut subject| {
+                let picture = subject.ask("picture")?;
+                subject.end()?;
+                Ok(picture)
+            });
+            match asked {
+                Ok(picture) => add(python.row_name(engine), picture),
+                Err(e) => remarks.push(format!("no picture of {}: {e}", python.row_name(engine))),
+            }
+        }
+    }
+    Ok(drawn)
 }
 
 /// When Python must stop so that all of it ends in time.

@@ -19,14 +19,7 @@ pub fn print(
     out: &mut Output,
 ) -> Result<(), Error> {
     let machine = &document.machine;
-    let cores = machine.cores.map_or("?".into(), |cores| cores.to_string());
-    out.line(format_args!(
-        "{} cores of {}, {}, {} build",
-        cores,
-        machine.cpu.as_deref().unwrap_or("an unknown processor"),
-        machine.os.as_deref().unwrap_or("Linux"),
-        machine.build,
-    ))?;
+    out.line(machine_line(document))?;
     if machine.build == "debug" {
         out.line(
             "These are the figures of a debug build and say little: run `cargo run --release`.",
@@ -57,6 +50,19 @@ pub fn print(
     Ok(())
 }
 
+/// What it was measured on.
+pub(super) fn machine_line(document: &Document) -> String {
+    let machine = &document.machine;
+    let cores = machine.cores.map_or("?".into(), |cores| cores.to_string());
+    format!(
+        "{} cores of {}, {}, {} build",
+        cores,
+        machine.cpu.as_deref().unwrap_or("an unknown processor"),
+        machine.os.as_deref().unwrap_or("Linux"),
+        machine.build,
+    )
+}
+
 /// How large the workloads were, for the titles.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
@@ -73,7 +79,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    fn title(&self, workload: Workload) -> String {
+    pub(super) fn title(&self, workload: Workload) -> String {
         let name = workload.name();
         let Sizes {
             tasks,
@@ -94,31 +100,37 @@ impl Sizes {
 }
 
 fn workload_table(document: &Document, workload: Workload, columns: Option<u16>) -> Table {
-    let mut table = table(columns);
-    table.set_header([
+    let mut table = filled(workload_rows(document, workload), columns);
+    right_align(&mut table);
+    table
+}
+
+/// A workload's cells, its head first.
+pub(super) fn workload_rows(document: &Document, workload: Workload) -> Vec<Vec<String>> {
+    let head = [
         "engine",
         "warm",
         "cold (with start)",
         "CPU",
         "peak memory",
         "speed-up",
-    ]);
-    for row in document
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let of_workload = document
         .workloads
         .iter()
-        .filter(|row| row.workload == workload)
-    {
-        table.add_row([
+        .filter(|row| row.workload == workload);
+    rows.extend(of_workload.map(|row| {
+        vec![
             label(document, row),
             seconds(row.wall_s),
             seconds(row.wall_cold_s),
             seconds(row.cpu_s),
             bytes(row.peak_rss_bytes.map(|n| n as f64)),
             times(row.speedup),
-        ]);
-    }
-    right_align(&mut table);
-    table
+        ]
+    }));
+    rows
 }
 
 /// The engine's name, and for a Python that downloads, with what.
@@ -131,13 +143,18 @@ fn label(document: &Document, row: &Row) -> String {
 }
 
 fn closing_table(document: &Document, sizes: &Sizes, columns: Option<u16>) -> Table {
+    filled(closing_rows(document, sizes), columns)
+}
+
+/// The closing table's cells, its head first.
+pub(super) fn closing_rows(document: &Document, sizes: &Sizes) -> Vec<Vec<String>> {
     let engines = ["processes", "threads", "loop"];
-    let mut table = table(columns);
-    table.set_header(["", "multiprocessing", "multithreading", "event loop"]);
+    let head = ["", "multiprocessing", "multithreading", "event loop"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut line = |title: &str, cell: &dyn Fn(&str) -> String| {
         let mut cells = vec![title.to_owned()];
         cells.extend(engines.iter().map(|engine| cell(engine)));
-        table.add_row(cells);
+        rows.push(cells);
     };
     let unit = |engine: &str| document.unit(engine);
     line("unit of concurrency", &|engine| {
@@ -218,7 +235,7 @@ fn closing_table(document: &Document, sizes: &Sizes, columns: Option<u16>) -> Ta
         }
         .into()
     });
-    table
+    rows
 }
 
 /// Whether more of these run at once on more cores, in Rust and in Python, as
@@ -251,7 +268,7 @@ fn limited_by_gil(document: &Document, engine: &str) -> String {
     }
 }
 
-fn notes(document: &Document) -> Vec<String> {
+pub(super) fn notes(document: &Document) -> Vec<String> {
     let mut notes = vec![
         "Start: from asking for one until its first, empty job is done. Memory: private pages of an idle one.".into(),
         "Switch, on one core: a byte handed over a pipe (process), an unpark (thread), a yield (task).".into(),
@@ -268,7 +285,7 @@ fn notes(document: &Document) -> Vec<String> {
     notes
 }
 
-fn advice(document: &Document) -> Vec<String> {
+pub(super) fn advice(document: &Document) -> Vec<String> {
     let mut advice = Vec::new();
     let row = |workload, engine| document.row(workload, engine);
     let speedup = |workload, engine| times(row(workload, engine).and_then(|row| row.speedup));
@@ -302,13 +319,19 @@ fn advice(document: &Document) -> Vec<String> {
     advice
 }
 
-fn table(columns: Option<u16>) -> Table {
+/// A table of these cells, the head first.
+fn filled(rows: Vec<Vec<String>>, columns: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     if let Some(columns) = columns {
         table
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(columns.max(60));
+    }
+    let mut rows = rows.into_iter();
+    table.set_header(rows.next().unwrap_or_default());
+    for row in rows {
+        table.add_row(row);
     }
     table
 }

@@ -101,6 +101,7 @@ fn on_loop_main(tasks: u32, n: u64, out: &mut Output) -> Result<(), Error> {
 /// engine runs the same instructions.
 #[inline(never)]
 pub fn sum(n: u64) -> u64 {
+    let _span = runtime::trace::span("sum");
     let mut total = 0;
     for i in 0..n {
         total += black_box(i);

@@ -227,6 +227,7 @@ impl Client {
     /// # Errors
     /// Why it failed; see [`http::Error`].
     pub fn fetch(&self, url: &Url) -> Outcome {
+        let _span = threeply_runtime::trace::span("download");
         let failed = |e| http::Error::from_ureq(e, url, self.timeout);
         let response = self.agent.get(url.as_str()).call().map_err(failed)?;
         let status = response.status().as_u16();
