@@ -4,6 +4,7 @@
 //!
 //! | ending | document |
 //! |---|---|
+//! | `.html` | a page of its own, for any browser |
 //! | `.json` | Chrome's trace events, for <https://ui.perfetto.dev> and its like |
 //!
 //! What is recorded, and how, stands in [`threeply_runtime::trace`].
@@ -19,8 +20,8 @@ use crate::{Error, output};
 /// The option.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Record what loop, threads and worker processes do, into a file for
-    /// ui.perfetto.dev (.json)
+    /// Record what loop, threads and worker processes do, into a page (.html) or a
+    /// file for ui.perfetto.dev (.json)
     #[arg(long, value_name = "FILE", value_parser = target)]
     trace: Option<Target>,
 }
@@ -35,14 +36,16 @@ struct Target {
 /// The documents that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
+    Page,
     Chrome,
 }
 
 fn target(text: &str) -> Result<Target, String> {
     let path = PathBuf::from(text);
     let format = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("html") => Format::Page,
         Some("json") => Format::Chrome,
-        _ => return Err("give a file whose name ends in .json".to_owned()),
+        _ => return Err("give a file whose name ends in .html or .json".to_owned()),
     };
     Ok(Target { path, format })
 }
@@ -88,6 +91,7 @@ impl Recording {
         } = self;
         let trace = session.stop();
         let written = match target.format {
+            Format::Page => trace.write_html(file),
             Format::Chrome => trace.write_chrome(file),
         };
         written.map_err(cannot_write(&target.path))?;

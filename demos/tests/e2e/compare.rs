@@ -93,7 +93,10 @@ fn check(document: &Value, expected: &[(&str, &[&str])]) {
 
 #[test]
 fn json_is_one_document_of_the_promised_schema() {
-    let ran = run("compare", &[&QUICK[..], &["--json"]].concat());
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let html = ["--json", "--html", page.to_str().unwrap()];
+    let ran = run("compare", &[&QUICK[..], &html].concat());
     let document: Value =
         serde_json::from_str(ran.succeeded()).expect("nothing but JSON on stdout");
     let sums = ["sequential", "limit", "processes", "threads", "loop"];
@@ -106,6 +109,33 @@ fn json_is_one_document_of_the_promised_schema() {
             ("many_connections", &["threads", "loop"]),
         ],
     );
+    let page = std::fs::read_to_string(page).unwrap();
+    let captions = captions(&page);
+    for (engine, caption) in [
+        ("sequential", "one after the other"),
+        ("processes", "5 processes wait at once, each blocked"),
+        ("threads", "5 threads wait at once, each blocked"),
+        ("loop", "concurrent, one thread waits for 5 answers at once"),
+    ] {
+        let expected = (engine.to_owned(), caption.to_owned());
+        assert!(captions.contains(&expected), "{expected:?} in {captions:?}");
+    }
+    // Whether sums overlap is the scheduler's to say; that there are four isn't.
+    assert_eq!(captions.len(), 8, "{captions:?}");
+    assert!(page.matches("class=\"work\"").count() >= 4 * 4);
+}
+
+/// Each picture's engine, and what it says that it shows.
+fn captions(page: &str) -> Vec<(String, String)> {
+    page.split("<figcaption><b>")
+        .skip(1)
+        .map(|rest| {
+            let (engine, rest) = rest.split_once("</b>").unwrap();
+            let (_took, rest) = rest.split_once(": ").unwrap();
+            let (caption, _) = rest.split_once("</figcaption>").unwrap();
+            (engine.to_owned(), caption.to_owned())
+        })
+        .collect()
 }
 
 #[test]
@@ -140,8 +170,11 @@ fn the_same_programs_run_in_python_if_there_is_one() {
         eprintln!("skipped: there is no python3");
         return;
     }
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
     let child = demo("compare")
         .args(["--quick", "--n", "10000", "--connections", "20", "--json"])
+        .args(["--html", page.to_str().unwrap()])
         .spawn()
         .unwrap();
     let ran = finish(child);
@@ -166,4 +199,13 @@ fn the_same_programs_run_in_python_if_there_is_one() {
         );
         assert!(document["machine"]["http_clients"][engine].is_string());
     }
+    let captions = captions(&std::fs::read_to_string(page).unwrap());
+    let (_, caption) = captions
+        .iter()
+        .rfind(|(engine, _)| engine == "python-asyncio")
+        .unwrap();
+    assert_eq!(
+        caption,
+        "concurrent, one thread waits for 5 answers at once"
+    );
 }

@@ -62,11 +62,26 @@ fn each_engine_leaves_its_spans_and_arrows() {
 }
 
 #[test]
+fn a_page_is_written_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.html");
+    run(
+        "async_io",
+        &["--count", "2", "--trace", path.to_str().unwrap()],
+    )
+    .succeeded();
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    assert!(page.contains(r#""program":"async_io""#));
+}
+
+#[test]
 fn a_file_that_cannot_be_is_refused_before_the_run() {
     let ran = run("cpu_bound", &["--trace", "trace.txt"]);
     assert_eq!(ran.code(), Some(2));
     assert!(
-        ran.complaint().contains("whose name ends in .json"),
+        ran.complaint()
+            .contains("whose name ends in .html or .json"),
         "{ran:?}"
     );
     let ran = run("async_io", &["--trace", "/nowhere/at/all/trace.json"]);
