@@ -56,7 +56,7 @@ fn write_page(
         Escaped(&table::machine_line(document))
     )?;
     for shape in SHAPES {
-        write!(out, "<h2>{}</h2>\n", Escaped(&sizes.title(shape)))?;
+        writeln!(out, "<h2>{}</h2>", Escaped(&sizes.title(shape)))?;
         let of_shape: Vec<&Drawn> = drawn.iter().filter(|one| one.workload == shape).collect();
         for python in [false, true] {
             let of_language: Vec<&Drawn> = of_shape
@@ -70,21 +70,21 @@ fn write_page(
     }
     for workload in Workload::ALL {
         if !SHAPES.contains(&workload) {
-            write!(out, "<h2>{}</h2>\n", Escaped(&sizes.title(workload)))?;
+            writeln!(out, "<h2>{}</h2>", Escaped(&sizes.title(workload)))?;
             write_grid(out, &table::workload_rows(document, workload))?;
         }
     }
-    write!(out, "<h2>What they are, measured</h2>\n")?;
+    writeln!(out, "<h2>What they are, measured</h2>")?;
     write_grid(out, &table::closing_rows(document, sizes))?;
     let remarks = remarks.iter().map(|remark| format!("Note: {remark}."));
     for line in table::notes(document).into_iter().chain(remarks) {
-        write!(out, "<p class=\"note\">{}</p>\n", Escaped(&line))?;
+        writeln!(out, "<p class=\"note\">{}</p>", Escaped(&line))?;
     }
-    write!(out, "<h2>Which to pick for what</h2>\n<ul>\n")?;
+    writeln!(out, "<h2>Which to pick for what</h2>\n<ul>")?;
     for line in table::advice(document) {
-        write!(out, "<li>{}</li>\n", Escaped(&line))?;
+        writeln!(out, "<li>{}</li>", Escaped(&line))?;
     }
-    write!(out, "</ul>\n</body>\n</html>\n")
+    writeln!(out, "</ul>\n</body>\n</html>")
 }
 
 /// The pictures of one shape in one language, on one scale.
@@ -117,14 +117,14 @@ fn write_pictures(out: &mut String, drawn: &[&Drawn]) -> fmt::Result {
             for bar in &row.bars {
                 write_bar(out, bar, scale_ns)?;
             }
-            write!(out, "</div></div>\n")?;
+            writeln!(out, "</div></div>")?;
         }
-        write!(out, "</div>\n</figure>\n")?;
+        writeln!(out, "</div>\n</figure>")?;
     }
     let scale = table::seconds(Some(scale_ns as f64 / 1e9));
-    write!(
+    writeln!(
         out,
-        "<p class=\"scale\"><span>0</span><span>{scale}</span></p>\n"
+        "<p class=\"scale\"><span>0</span><span>{scale}</span></p>"
     )
 }
 
@@ -171,7 +171,7 @@ fn plural(unit: &str) -> String {
 
 /// The first row is the head, the first column names.
 fn write_grid(out: &mut String, rows: &[Vec<String>]) -> fmt::Result {
-    write!(out, "<div class=\"wide\"><table>\n")?;
+    writeln!(out, "<div class=\"wide\"><table>")?;
     for (index, row) in rows.iter().enumerate() {
         write!(out, "<tr>")?;
         for (column, cell) in row.iter().enumerate() {
@@ -182,9 +182,9 @@ fn write_grid(out: &mut String, rows: &[Vec<String>]) -> fmt::Result {
             };
             write!(out, "<{tag}{scope}>{}</{tag}>", Escaped(cell))?;
         }
-        write!(out, "</tr>\n")?;
+        writeln!(out, "</tr>")?;
     }
-    write!(out, "</table></div>\n")
+    writeln!(out, "</table></div>")
 }
 
 /// Text that may stand in HTML, in an attribute too.
