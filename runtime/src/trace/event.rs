@@ -287,7 +287,7 @@ impl Kind {
             Kind::Ready => about("ready", Io, Instant, "runtime/src/reactor/source.rs", "event", "epoll says that a descriptor may be tried again"),
             Kind::TurnWait => about("wait for turn", Sync, Instant, "runtime/src/sync/wait_queue.rs", "join", "a task joins a line: for a lock, for permits, for room, for a value"),
             Kind::TurnGrant => about("turn granted", Sync, Instant, "runtime/src/sync/wait_queue.rs", "take_front", "the first in a line gets what it waits for"),
-            Kind::Send => about("send", Sync, Instant, "runtime/src/sync/mpsc.rs", "push", "a value goes into a channel"),
+            Kind::Send => about("send", Sync, Instant, "runtime/src/sync/mpsc.rs", "append", "a value goes into a channel"),
             Kind::Receive => about("receive", Sync, Instant, "runtime/src/sync/mpsc/receiver.rs", "take", "a value (or all there are) comes out of a channel"),
             Kind::JobPush => about("push", Pool, Instant, LANE, "push_job", "a job goes onto its thread's own deque"),
             Kind::JobInject => about("inject", Pool, Instant, "pools/src/thread/registry.rs", "inject", "a job comes in from outside the pool"),

@@ -306,7 +306,7 @@ impl<F: Family, T> UnboundedSender<F, T> {
                 return Err(SendError(value));
             }
             // Not closed, so the receiver is there.
-            state.queue.push_back(value);
+            state.append(value);
             if state.receiver.is_some() && !peeked {
                 after.wake(state.receiver.take());
             }
