@@ -167,3 +167,25 @@ pub const TRACE_WORKER_THREADS: usize = 4;
 
 /// As [`TRACE_NAME_BYTES`], of a worker process.
 pub const TRACE_WORKER_NAME_BYTES: usize = 16 * 1024;
+
+/// How often one looks at what a loop publishes before one gives up: it changes at
+/// each poll, and two polls of some ns each may well lie within one look.
+pub const PUBLISHED_LOOKS: usize = 8;
+
+/// How often within its limit the watchdog looks whether the loop has turned: so
+/// late at most, in parts of the limit, does it notice.
+pub const WATCHDOG_LOOKS: u32 = 4;
+
+/// How much of a blocked thread's stack the watchdog takes for a backtrace, from
+/// the innermost frame on. Deep recursion is shown by its inner end.
+pub const WATCHDOG_STACK_BYTES: usize = 256 * 1024;
+
+/// The most frames of such a backtrace.
+pub const WATCHDOG_FRAMES: usize = 256;
+
+/// How long the watchdog waits for a blocked thread to take its signal. A thread in
+/// an uninterruptible system call doesn't.
+pub const WATCHDOG_SIGNAL_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a dump that a signal asked for waits for the loop.
+pub const DUMP_ON_SIGNAL_PATIENCE: Duration = Duration::from_secs(1);

@@ -33,6 +33,13 @@ pub const LEAVES: usize = 2;
 /// Whether this is a build for the model checker.
 pub const IN_MODEL: bool = cfg!(loom);
 
+/// Words for the name of the task that a loop publishes; few in models.
+#[cfg(not(loom))]
+pub const PUBLISHED_NAME: usize = 4;
+/// Words for the name of the task that a loop publishes.
+#[cfg(loom)]
+pub const PUBLISHED_NAME: usize = 1;
+
 #[cfg(loom)]
 pub use model::{weaken, weakened};
 
@@ -92,6 +99,8 @@ pub enum Weakening {
     TraceAnnouncesEarly,
     /// A reader of a trace ring doesn't look whether it was overtaken.
     TraceTrustsItsCopy,
+    /// A loop publishes what it runs without marking that it is about to.
+    PublishesUnmarked,
 }
 
 /// Whether the protocol is to run with this fault: never, outside of models.

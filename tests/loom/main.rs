@@ -15,6 +15,7 @@ mod explore;
 mod ipc;
 mod lanes;
 mod process;
+mod publish;
 mod ready;
 mod remote;
 mod signal;

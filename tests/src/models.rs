@@ -117,6 +117,16 @@ pub const MODELS: &[Model] = &[
         file: "runtime/src/future/ready.rs",
     },
     Model {
+        name: "publish::read_against_publish",
+        proves: "the number and the name of the task that a loop runs are read together",
+        file: "runtime/src/inspect/publish.rs",
+    },
+    Model {
+        name: "publish::read_against_publish_broken",
+        proves: "twin: the loop doesn't mark that it is about to change them",
+        file: "runtime/src/inspect/publish.rs",
+    },
+    Model {
         name: "signal::deliver_against_take",
         proves: "a signal that comes while the loop looks is seen, or the bell still rings",
         file: "runtime/src/signal/post.rs",

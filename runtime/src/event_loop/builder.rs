@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::EventLoop;
 use crate::error::Error;
+use crate::inspect::watchdog::{Stall, StallHook};
 use crate::limits::{POLL_BUDGET, TURN_BUDGET};
+use crate::signal::Signal;
 
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -16,6 +18,10 @@ pub(super) struct Options {
     pub(super) seed: Option<u64>,
     pub(super) time_polls: bool,
     pub(super) spin: Duration,
+    pub(super) publish: bool,
+    pub(super) watchdog: Option<Duration>,
+    pub(super) on_stall: StallHook,
+    pub(super) dump_on: Option<Signal>,
 }
 
 impl Default for Options {
@@ -28,6 +34,10 @@ impl Default for Options {
             seed: None,
             time_polls: false,
             spin: Duration::ZERO,
+            publish: false,
+            watchdog: None,
+            on_stall: StallHook::default(),
+            dump_on: None,
         }
     }
 }
@@ -118,10 +128,51 @@ impl Builder {
         self
     }
 
+    /// Whether the loop publishes which task it runs, at each poll, so that
+    /// [`Handle::dump`](super::Handle::dump) can name the one that blocks it. Costs
+    /// some 5 ns a poll. The watchdog and [`dump_on_signal`](Self::dump_on_signal)
+    /// bring it along.
+    pub fn publish_running(mut self, on: bool) -> Self {
+        self.options.publish = on;
+        self
+    }
+
+    /// Has a thread watch that no poll takes longer than `limit`. One that does is
+    /// reported while it lasts, with the task's name, where it was spawned, and a
+    /// backtrace: on stderr, or to [`on_stall`](Self::on_stall).
+    ///
+    /// For the backtrace the blocked thread is interrupted by a realtime signal;
+    /// system calls go on, as far as the kernel lets them (`SA_RESTART`; a blocking
+    /// `poll` or `nanosleep` of the task's own may give `EINTR`). See
+    /// [`inspect::watchdog`](crate::inspect::watchdog) for what it can see and what
+    /// not. Costs some 5 ns a poll, and a thread that looks
+    /// [a few times](crate::limits::WATCHDOG_LOOKS) within `limit`.
+    pub fn watchdog(mut self, limit: Duration) -> Self {
+        self.options.watchdog = Some(limit);
+        self
+    }
+
+    /// What the [`watchdog`](Self::watchdog) calls, on its own thread, instead of
+    /// writing on stderr.
+    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Self {
+        self.options.on_stall = StallHook::new(hook);
+        self
+    }
+
+    /// Has a dump of the loop's tasks written on stderr whenever the process gets
+    /// this signal; usually [`Signal::USER_1`]. The signal is caught from
+    /// [`build`](Self::build) until the loop is dropped. Takes a thread, so that a
+    /// loop that doesn't turn is told of, too.
+    pub fn dump_on_signal(mut self, signal: Signal) -> Self {
+        self.options.dump_on = Some(signal);
+        self
+    }
+
     /// Makes the loop.
     ///
     /// # Errors
-    /// [`Error::TooManyLoops`].
+    /// [`Error::TooManyLoops`]; [`Error::Os`] if a thread that was asked for can't be
+    /// started, or a signal not be caught.
     pub fn build(self) -> Result<EventLoop, Error> {
         EventLoop::with_options(self.options)
     }

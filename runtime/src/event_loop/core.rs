@@ -63,6 +63,8 @@ pub struct Core {
     pub(crate) poll_budget: Cell<u32>,
     pub(super) counters: Counters,
     pub(super) options: Options,
+    /// Whether each poll is told to whoever looks on.
+    pub(super) publishes: bool,
     /// The state of the generator of [`random`](Core::random).
     random: Cell<u64>,
 
@@ -96,12 +98,14 @@ pub struct Core {
 impl Core {
     pub(super) fn new(options: Options) -> Result<Rc<Core>, Error> {
         let remote = table::acquire()?;
+        let publishes = options.publish || options.watchdog.is_some() || options.dump_on.is_some();
         Ok(Rc::new(Core {
             scheduler: RefCell::new(Scheduler::new(remote.id())),
             current: Cell::new(NOBODY),
             budget: Cell::new(options.poll_budget),
             poll_budget: Cell::new(options.poll_budget),
             counters: Counters::default(),
+            publishes,
             random: Cell::new(options.seed.unwrap_or(u64::from(remote.id()))),
             blocks: RefCell::new(Blocks::new()),
             ids: RefCell::default(),
@@ -117,7 +121,7 @@ impl Core {
             fired: Cell::default(),
             turn_budget: Cell::new(options.turn_budget),
             collected: Cell::new(false),
-            watched: Cell::new(options.time_polls),
+            watched: Cell::new(options.time_polls || publishes),
             forks: super::fork::count(),
             inspector: Inspector::default(),
             options,
@@ -313,7 +317,8 @@ impl Core {
     #[inline]
     pub(crate) fn look_at_the_trace(&self) {
         if trace::BUILT_IN {
-            self.watched.set(self.options.time_polls || trace::is_on());
+            self.watched
+                .set(self.options.time_polls || self.publishes || trace::is_on());
         }
     }
 

@@ -106,6 +106,7 @@ impl Drop for EventLoop {
             std::mem::forget(self.core.clone());
             return;
         }
+        self.watchers.clear();
         let entered = Entered::enter(&self.core);
         self.core.close();
         drop(entered);

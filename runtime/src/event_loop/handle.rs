@@ -8,13 +8,16 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
+use std::time::Duration;
 
 use super::core::Core;
 use super::remote_handle::{Delivery, RemoteHandle};
 use crate::context;
 use crate::error::Error;
+use crate::inspect::publish::Running;
+use crate::inspect::{Dump, DumpError};
 use crate::remote::table::LoopRemote;
 use crate::task::cell::Extra;
 use crate::task::id::{TaskId, WakeId};
@@ -137,6 +140,41 @@ impl Handle {
         // A refused call is dropped, and its `sender` tells the handle.
         drop(self.remote.post(self.epoch, call));
         remote_handle
+    }
+
+    /// Every task of the loop and what it waits for. The loop makes the dump between
+    /// two polls; this thread waits for it for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`DumpError`]: the loop doesn't turn, and then this tells which task it runs, if
+    /// it [publishes](crate::Builder::publish_running) that; or it has ended.
+    ///
+    /// # Panics
+    /// On the thread of a loop that runs, with advice.
+    #[track_caller]
+    pub fn dump(&self, timeout: Duration) -> Result<Dump, DumpError> {
+        context::forbid_blocking("`Handle::dump`", "`inspect::dump().await`");
+        let (sender, receiver) = mpsc::channel();
+        let call = Call::new(move |core| {
+            core.ask_for_dump(Box::new(move |dump| drop(sender.send(dump))));
+        });
+        if self.remote.post(self.epoch, call).is_err() {
+            return Err(DumpError::Ended);
+        }
+        receiver.recv_timeout(timeout).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Disconnected => DumpError::Ended,
+            mpsc::RecvTimeoutError::Timeout => DumpError::NotTurning(self.running()),
+        })
+    }
+
+    /// The task that the loop runs at this moment, if it
+    /// [publishes](crate::Builder::publish_running) that. Doesn't wait.
+    #[must_use]
+    pub fn running(&self) -> Option<Running> {
+        match self.is_ended() {
+            true => None,
+            false => self.remote.published().read(),
+        }
     }
 
     /// Runs a future on the loop and blocks this thread until it is ready: the

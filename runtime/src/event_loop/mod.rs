@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use crate::context::{self, Entered};
 use crate::error::Error;
-use crate::inspect::Dump;
+use crate::inspect::watcher::Watcher;
+use crate::inspect::{Dump, on_signal, watchdog};
 use crate::task::cell::Extra;
 use crate::task::{JoinHandle, TaskInfo};
 use builder::Options;
@@ -89,6 +90,8 @@ pub fn stats() -> Option<Stats> {
 /// nothing. Last go timers and descriptors.
 pub struct EventLoop {
     core: Rc<Core>,
+    /// The threads that watch it; they end before it does.
+    watchers: Vec<Watcher>,
 }
 
 impl EventLoop {
@@ -107,9 +110,28 @@ impl EventLoop {
     }
 
     fn with_options(options: Options) -> Result<EventLoop, Error> {
-        Ok(EventLoop {
+        let mut event_loop = EventLoop {
             core: Core::new(options)?,
-        })
+            watchers: Vec::new(),
+        };
+        event_loop.start_watchers()?;
+        Ok(event_loop)
+    }
+
+    fn start_watchers(&mut self) -> Result<(), Error> {
+        let (handle, options) = (self.handle(), &self.core.options);
+        let failed = |what| move |source| Error::Os { what, source };
+        if let Some(limit) = options.watchdog {
+            let watcher = watchdog::start(handle, limit, options.on_stall.clone());
+            self.watchers
+                .push(watcher.map_err(failed("start the watchdog's thread"))?);
+        }
+        if let Some(signal) = options.dump_on {
+            let watcher = on_signal::start(handle, signal);
+            self.watchers
+                .push(watcher.map_err(failed("catch the signal for dumps"))?);
+        }
+        Ok(())
     }
 
     /// Runs the loop until `future` is ready, and returns its output. Tasks that
@@ -145,6 +167,9 @@ impl EventLoop {
             turn::end_traced(&main, true);
         }
         core.leave_main(main);
+        if core.publishes {
+            core.remote.published().publish_idle();
+        }
         core.finish_dumps();
         drop(entered);
         result.unwrap_or_else(|panic| {

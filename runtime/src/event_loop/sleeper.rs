@@ -94,6 +94,9 @@ impl Core {
         if !self.remote.begin_sleep() {
             return;
         }
+        if self.publishes {
+            self.remote.published().publish_idle();
+        }
         add(&self.counters.parks, 1);
         let began = std::time::Instant::now();
         let until = deadline.unwrap_or(u64::MAX);

@@ -49,6 +49,7 @@ impl Core {
                 let waker = waker(main_task.wake_id());
                 let watched = trace::BUILT_IN && core.watched.get();
                 if watched {
+                    core.publish(main_task);
                     begin_traced(main_task);
                 }
                 let polled = main.as_mut().poll(&mut Context::from_waker(&waker));
@@ -124,6 +125,17 @@ impl Core {
         add(&self.counters.polls, 1);
     }
 
+    /// Lets others see that `task` runs, if that was asked for.
+    #[cold]
+    fn publish(&self, task: &TaskRef) {
+        if self.publishes {
+            let name = task.name();
+            let name = name.as_deref().unwrap_or("");
+            let site = Some(task.site());
+            self.remote.published().publish(task.id().get(), site, name);
+        }
+    }
+
     #[inline]
     fn poll_task(&self, place: u32, task: Borrowed) {
         if self.watched.get() {
@@ -136,6 +148,7 @@ impl Core {
     fn poll_task_watched(&self, place: u32, task: Borrowed) {
         // Counted: it is told of when the poll is over, and the task perhaps gone.
         let counted = task.clone();
+        self.publish(&counted);
         begin_traced(&counted);
         let began = self.options.time_polls.then(Instant::now);
         let ended = self.poll_task_plain(place, task);

@@ -1,6 +1,6 @@
 //! Who waits for whom, and what is wrong with that.
 //!
-//! *Read after* [`super::round`].
+//! *Read after* [`super::round`]; *next* [`super::publish`].
 //!
 //! The tasks of a [`Dump`] are the nodes. A task has an edge to another if it
 //! waits for its end, or for a lock that the other one holds; every other wait is an

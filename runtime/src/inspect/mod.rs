@@ -29,7 +29,9 @@
 //! |---|---|
 //! | a task of the loop | [`dump`], [`why`] |
 //! | the owner of a loop that stands still | [`EventLoop::dump`](crate::EventLoop::dump) |
-//! | nobody: it is told | the report of [`shutdown`](crate::EventLoop::shutdown) |
+//! | any thread | [`Handle::dump`](crate::Handle::dump); of a loop that doesn't turn, what it [publishes](publish) |
+//! | a person at a terminal | `kill -USR1`, if the loop was built [so](crate::Builder::dump_on_signal) |
+//! | nobody: it is told | the report of [`shutdown`](crate::EventLoop::shutdown), the [watchdog](watchdog) |
 //!
 //! # What it costs
 //! Nothing while nobody asks, but for the name of who took a lock (one store a
@@ -44,11 +46,16 @@
 //! - Who would set an event, send a message, or release a permit: that may be
 //!   anybody. Only locks have holders.
 //!
-//! Reading order: [`wait`], [`round`], [`graph`].
+//! Reading order: [`wait`], [`round`], [`graph`],
+//! [`publish`], [`watchdog`], [`on_signal`].
 
 pub mod graph;
+pub mod on_signal;
+pub mod publish;
 pub mod round;
 pub mod wait;
+pub mod watchdog;
+pub(crate) mod watcher;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -62,6 +69,7 @@ use crate::task::{TaskId, TaskInfo};
 use round::Told;
 
 pub use graph::{Finding, Step, Why};
+pub use publish::Running;
 pub use wait::{About, Holder, SyncKind, SyncWait, WaitsFor};
 
 /// All tasks of a loop at one moment, and what they wait for.
@@ -105,6 +113,34 @@ impl fmt::Display for Dump {
         Ok(())
     }
 }
+
+/// Why there is no dump from [`Handle::dump`](crate::Handle::dump).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DumpError {
+    /// The loop has ended.
+    Ended,
+    /// The loop didn't turn in time. If it publishes that, this is the task that it
+    /// runs, and that blocks it.
+    NotTurning(Option<Running>),
+}
+
+impl fmt::Display for DumpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DumpError::Ended => f.write_str("the event loop has ended"),
+            DumpError::NotTurning(Some(running)) => {
+                write!(f, "the event loop doesn't turn: it is blocked by {running}")
+            }
+            DumpError::NotTurning(None) => f.write_str(
+                "the event loop doesn't turn: either no `block_on` of it runs, or a task blocks \
+                 it; `Builder::publish_running` would tell which",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DumpError {}
 
 /// Every task of the loop that runs on this thread, and what each waits for. It is
 /// made when the tasks that are ready have made way; the asking task itself waits

@@ -516,3 +516,102 @@ fn a_long_chain_of_joins_needs_no_stack() {
         assert_eq!(why.steps.len(), crate::limits::WHY_STEPS);
     });
 }
+
+#[test]
+fn a_dump_can_be_had_from_outside() {
+    let event_loop = EventLoop::builder().build().unwrap();
+    let handle = event_loop.handle();
+    event_loop.block_on(async {
+        let _parked = named("waiter", async { local::Event::new().wait().await });
+        let asked = crate::unblock(move || handle.dump(Duration::from_secs(60))).await;
+        let dump = asked.unwrap().unwrap();
+        assert_eq!(dump.tasks.len(), 2);
+        assert_eq!(dump.tasks[0].waits_for, [WaitsFor::Call]);
+        let waiter = dump.tasks[1].to_string();
+        assert!(
+            waiter.contains("'waiter'") && waiter.contains("an event"),
+            "{waiter}"
+        );
+    });
+    drop(event_loop);
+    assert!(matches!(handle.dump(Duration::ZERO), Err(DumpError::Ended)));
+    assert_eq!(handle.running(), None);
+}
+
+#[test]
+fn a_loop_that_is_blocked_says_at_least_what_it_runs() {
+    let event_loop = EventLoop::builder().publish_running(true).build().unwrap();
+    let handle = event_loop.handle();
+    assert_eq!(handle.running(), None);
+    let id = event_loop.block_on(async {
+        let task = named("Größenwahn, very long indeed, ü", async move {
+            // Blocks the loop for as long as that thread asks in vain.
+            let asked = std::thread::spawn(move || handle.dump(Duration::from_millis(20)));
+            let error = asked.join().unwrap().unwrap_err();
+            assert!(error.to_string().contains("blocked by task"), "{error}");
+            let DumpError::NotTurning(Some(running)) = error else {
+                panic!("{error}")
+            };
+            running
+        });
+        let id = task.id();
+        let running = task.await.unwrap();
+        assert_eq!(running.task, id.get());
+        assert_eq!(running.name, "Größenwahn, very long indeed, ");
+        assert_eq!(running.site.unwrap().file(), file!());
+        id
+    });
+    assert!(id.get() > 0);
+    assert_eq!(handle.running(), None, "nothing runs between two calls");
+}
+
+/// What the process of the next test is to do.
+const ROLE: &str = "THREEPLY_TEST_DUMP_ON_SIGNAL";
+
+/// Not a test of its own: the process that [`a_signal_brings_a_dump`] starts.
+#[test]
+fn the_process_that_is_sent_a_signal() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let event_loop = EventLoop::builder()
+        .dump_on_signal(crate::signal::Signal::USER_1)
+        .build()
+        .unwrap();
+    event_loop.block_on(async {
+        let _waiter = named("waiter", async { local::Event::new().wait().await });
+        settle().await;
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR1).unwrap();
+        if role == "blocked" {
+            // Until the other side of the pipe is closed.
+            let _ = std::io::stdin().read_line(&mut String::new());
+        }
+        pending::<()>().await;
+    });
+}
+
+#[test]
+fn a_signal_brings_a_dump() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    for (role, expected) in [("turns", "'waiter'"), ("blocked", "blocked by task")] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "inspect::tests::the_process_that_is_sent_a_signal",
+            ])
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        // Up to the end if it ends without: then the assertion fails.
+        let mut lines = stderr.lines().map_while(Result::ok);
+        let found = lines.any(|line| line.contains(expected));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found, "{role}");
+    }
+}

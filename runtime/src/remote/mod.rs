@@ -34,6 +34,7 @@ pub mod table;
 use std::io;
 use std::mem;
 
+use crate::inspect::publish::Published;
 use crate::switch::atomic::{AtomicU32, Ordering};
 use crate::switch::{Doorbell, Mutex, MutexGuard, Weakening, weakened};
 use crate::task::slab::MAILBOX;
@@ -54,6 +55,8 @@ pub struct Remote<J> {
     /// and has become somebody else's; only who found the loop SLEEPING takes it,
     /// on the way to a system call that costs a hundred times as much.
     bell: Mutex<Option<Doorbell>>,
+    /// The task that runs, if the loop publishes that.
+    published: Published,
 }
 
 struct Mailbox<J> {
@@ -84,6 +87,7 @@ impl<J> Remote<J> {
                 calls: Vec::new(),
             }),
             bell: Mutex::new(None),
+            published: Published::new(),
         }
     }
 
@@ -92,6 +96,12 @@ impl<J> Remote<J> {
     #[must_use]
     pub fn id(&self) -> u16 {
         self.id
+    }
+
+    /// What the loop runs, if it publishes that.
+    #[must_use]
+    pub fn published(&self) -> &Published {
+        &self.published
     }
 
     // ---- called on any thread ----
