@@ -1,5 +1,6 @@
 //! What a worker does that has lost its mind: it writes into the memory that it shares
 //! with its parent, past everything that the library does there.
+#![allow(unsafe_code)] // Names descriptors by number, as nobody should.
 
 use std::fs::File;
 use std::mem::offset_of;
@@ -163,7 +164,6 @@ impl Attack {
 }
 
 /// Rings the bells of the supervisor and of a caller.
-#[allow(unsafe_code)] // names descriptors by number, as nobody should
 fn ring_everybody() {
     use std::os::fd::BorrowedFd;
     use threeply_pools::process::worker::hook::fd;
