@@ -9,6 +9,8 @@
 //!
 //! Read before this: [`super::pump`] and [`super::cell`].
 
+use threeply_runtime::inspect::{self, WaitsFor};
+
 use crate::process::cell::{Cell, Outcome};
 use crate::process::error::JobError;
 use crate::process::limits;
@@ -256,7 +258,10 @@ impl<R: DeserializeOwned> Future for JobHandle<R> {
         }
         match outcome {
             Some(outcome) => Poll::Ready(decode(outcome)),
-            None => Poll::Pending,
+            None => {
+                inspect::note(|| WaitsFor::other("a job of a process pool"));
+                Poll::Pending
+            }
         }
     }
 }

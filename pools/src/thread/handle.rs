@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use threeply_runtime::inspect::{self, WaitsFor};
+
 use crate::error::JobError;
 use crate::thread::completion::Outcome;
 use crate::thread::job::SpawnedRef;
@@ -177,7 +179,10 @@ impl<T> Future for JobHandle<T> {
             "a JobHandle was polled after its result was taken"
         );
         match self.job.completion().poll_take(cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                inspect::note(|| WaitsFor::other("a job of a thread pool"));
+                Poll::Pending
+            }
             Poll::Ready(result) => {
                 self.taken = true;
                 Poll::Ready(result.expect("the result is taken once"))

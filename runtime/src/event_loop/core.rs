@@ -89,7 +89,7 @@ pub struct Core {
     pub(crate) turn_budget: Cell<u32>,
     /// Whether other threads have woken tasks since the loop last went to sleep.
     pub(super) collected: Cell<bool>,
-    /// Whether polls are timed or traced: as of the beginning of the turn.
+    /// Whether polls are timed, published or traced: as of the beginning of the turn.
     pub(super) watched: Cell<bool>,
     forks: u32,
     inspector: Inspector,

@@ -25,21 +25,31 @@ fn named<F: Future + 'static>(name: &'static str, future: F) -> JoinHandle<F::Ou
     task::Builder::new().name(name).spawn(future)
 }
 
+/// A dump in which nobody is ready: a waker of a former loop with the same number,
+/// of another test, may wake tasks in vain.
+async fn calm_dump() -> Dump {
+    loop {
+        settle().await;
+        let dump = dump().await;
+        if dump
+            .tasks
+            .iter()
+            .all(|task| task.state == TaskState::Parked)
+        {
+            return dump;
+        }
+    }
+}
+
 /// The texts of what a lone task waits for in `future`.
 fn waits(future: impl Future + 'static) -> Vec<String> {
     block_on(async {
         let task = spawn(async move {
             future.await;
         });
-        loop {
-            settle().await;
-            let dump = dump().await;
-            let info = dump.task(task.id()).expect("it waits");
-            // A waker of a former loop with the same number may wake in vain.
-            if info.state == TaskState::Parked {
-                return info.waits_for.iter().map(ToString::to_string).collect();
-            }
-        }
+        let dump = calm_dump().await;
+        let info = dump.task(task.id()).expect("it waits");
+        info.waits_for.iter().map(ToString::to_string).collect()
     })
 }
 
@@ -212,7 +222,7 @@ fn children_that_were_asked_go_on_as_if_nothing_had_been() {
         let waiter = event.clone();
         let all = spawn(async move { join_all((0..100).map(|_| waiter.wait())).await.len() });
         settle().await;
-        let _ = dump().await;
+        let _ = calm_dump().await;
         event.set();
         assert_eq!(all.await.unwrap(), 100);
     });
@@ -279,7 +289,7 @@ fn a_deadlock_of_two_tasks_on_two_mutexes_is_found() {
             }
         });
         settle().await;
-        let why = why(one.id()).await.unwrap();
+        let why = calm_dump().await.why(one.id()).unwrap();
         assert_eq!(why.findings, [Finding::Deadlock(vec![one.id(), two.id()])]);
         let text = why.to_string();
         assert!(
@@ -290,8 +300,9 @@ fn a_deadlock_of_two_tasks_on_two_mutexes_is_found() {
             text.contains(&format!("held by task {}", two.id())),
             "{text}"
         );
-        let dump = dump().await;
+        let dump = calm_dump().await;
         assert_eq!(dump.findings(), why.findings);
+        assert!(super::why(one.id()).await.is_some());
         assert!(dump.why(watcher.id()).unwrap().findings.is_empty());
     });
 }
@@ -311,7 +322,7 @@ fn a_deadlock_of_locks_that_cross_threads_is_found_too() {
         let id = waiter.id();
         assert!(send.send(waiter).is_ok());
         settle().await;
-        let found = dump().await.findings();
+        let found = calm_dump().await.findings();
         assert_eq!(found, [Finding::Deadlock(vec![holder.id(), id])]);
     });
 }
@@ -326,7 +337,7 @@ fn a_cycle_that_a_timeout_will_break_is_no_deadlock() {
             let _ = timeout(Duration::from_secs(60), inner.lock()).await;
         });
         settle().await;
-        let found = dump().await.findings();
+        let found = calm_dump().await.findings();
         assert!(
             found.contains(&Finding::Cycle(vec![waiter.id()])),
             "{found:?}"
@@ -359,7 +370,7 @@ fn a_lock_that_a_future_holds_which_nobody_polls_is_named() {
         settle().await;
         drop(held);
         settle().await;
-        let why = why(victim.id()).await.unwrap();
+        let why = calm_dump().await.why(victim.id()).unwrap();
         let WaitsFor::Sync(wait) = &why.task.waits_for[0] else {
             panic!("{why}");
         };
@@ -396,7 +407,7 @@ fn a_lock_handed_to_a_future_that_another_task_forgot_is_named() {
         settle().await;
         drop(held);
         settle().await;
-        let why = why(waiter.id()).await.unwrap();
+        let why = calm_dump().await.why(waiter.id()).unwrap();
         let found = |finding: &Finding| matches!(finding, Finding::NotPolled { task, .. } if *task == forgetful.id());
         assert!(why.findings.iter().any(found), "{why}");
     });
@@ -414,7 +425,7 @@ fn a_task_that_joins_itself_is_found() {
         let id = task.id();
         *own.borrow_mut() = Some(task);
         settle().await;
-        let why = why(id).await.unwrap();
+        let why = calm_dump().await.why(id).unwrap();
         assert_eq!(why.findings, [Finding::Deadlock(vec![id])]);
         assert!(why.to_string().contains("waits for itself"), "{why}");
     });
@@ -430,7 +441,7 @@ fn a_receiver_whose_task_has_the_only_sender_is_named() {
         let (sender, mut receiver) = local::mpsc::channel::<()>(1);
         let innocent = spawn(async move { receiver.recv().await });
         settle().await;
-        let dump = dump().await;
+        let dump = calm_dump().await;
         let found = dump.why(task.id()).unwrap().findings;
         assert!(
             matches!(found[..], [Finding::OwnSender { task: found, .. }] if found == task.id()),
@@ -447,7 +458,7 @@ fn a_dump_knows_names_places_and_states_and_the_main_future() {
     event_loop.block_on(async {
         let _parked = named("sleeper", sleep(Duration::from_secs(60)));
         settle().await;
-        let dump = join_all([dump()]).await.remove(0);
+        let dump = calm_dump().await;
         assert_eq!(dump.loop_name.as_deref(), Some("the loop"));
         assert_eq!(dump.tasks.len(), 2);
         let [main, sleeper] = &dump.tasks[..] else {
@@ -510,7 +521,7 @@ fn a_long_chain_of_joins_needs_no_stack() {
             last = spawn(async move { drop(next.await) });
         }
         settle().await;
-        let dump = dump().await;
+        let dump = calm_dump().await;
         assert!(dump.findings().is_empty());
         let why = dump.why(last.id()).unwrap();
         assert_eq!(why.steps.len(), crate::limits::WHY_STEPS);
