@@ -114,7 +114,6 @@ impl Published {
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "four words, taken apart at once")]
     fn look(&self) -> Option<(u64, *const Location<'static>, [u64; PUBLISHED_NAME], u64)> {
         let before = self.sequence.load(Ordering::Acquire);
         let task = self.task.load(Ordering::Relaxed);
@@ -122,7 +121,12 @@ impl Published {
         let name = std::array::from_fn(|index| self.name[index].load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         let after = self.sequence.load(Ordering::Relaxed);
-        (before == after && before % 2 == 0).then_some((task, site.cast_const(), name, before / 2))
+        (before == after && before.is_multiple_of(2)).then_some((
+            task,
+            site.cast_const(),
+            name,
+            before / 2,
+        ))
     }
 }
 

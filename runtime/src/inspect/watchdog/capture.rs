@@ -164,8 +164,9 @@ pub fn capture(victim: &Victim) -> Result<Captured, String> {
     install()?;
     WHOM.store(victim.thread, Ordering::Relaxed);
     STATE.store(ASKED, Ordering::Release); // Transition 1.
+    let process = nix::unistd::getpid().as_raw();
     // SAFETY: sends a signal that has a handler; if the thread is gone, an error.
-    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), victim.thread, signal()) };
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, victim.thread, signal()) };
     let began = Instant::now();
     while sent == 0 && began.elapsed() < WATCHDOG_SIGNAL_PATIENCE {
         if STATE.load(Ordering::Acquire) == DONE {

@@ -18,8 +18,7 @@ pub(super) fn read_into(address: usize, into: &mut [u8]) -> io::Result<usize> {
         iov_base: std::ptr::without_provenance_mut(address),
         iov_len: into.len(),
     };
-    // SAFETY: asks for nothing and can't fail.
-    let pid = unsafe { libc::getpid() };
+    let pid = nix::unistd::getpid().as_raw();
     // SAFETY: the kernel writes into `into` only, and refuses `address` where no
     // memory is.
     let read = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
