@@ -8,17 +8,14 @@ use threeply_runtime::switch::{Weakening, weaken};
 
 use crate::explore::explore;
 
-/// A loop goes from one task to the next while somebody looks, twice: numbers and
-/// names are never mixed.
+/// A loop goes from one task to the next while somebody looks: numbers and names are
+/// never mixed.
 fn read_against_publish_model() {
     let published = Arc::new(Published::new());
     published.publish(1, None, "1");
     let writer = thread::spawn({
         let published = published.clone();
-        move || {
-            published.publish(2, None, "2");
-            published.publish(3, None, "3");
-        }
+        move || published.publish(2, None, "2")
     });
     if let Some(running) = published.read() {
         assert_eq!(
@@ -28,7 +25,7 @@ fn read_against_publish_model() {
         );
     }
     writer.join().unwrap();
-    assert_eq!(published.read().unwrap().name, "3");
+    assert_eq!(published.read().unwrap().name, "2");
 }
 
 #[test]
