@@ -9,6 +9,7 @@
 //! | `async_io` | the same downloads on one thread | [`shapes::async_io`], [`http`] |
 //! | `memory_model` | who sees whose memory | [`shapes::memory`] |
 //! | `compare` | all of it, measured, beside Python | [`compare`] |
+//! | `explain` | one run of a small program, step by step | [`explain`] |
 //! | `serve` | a web server: files and a JSON API | [`web::serve`] |
 //! | `fetch_many` | API calls with a limit on how many at once | [`web::fetch_many`] |
 //! | `chat` | a WebSocket chat for browsers and terminals | [`web::chat`] |
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod compare;
 pub mod engine;
 pub mod error;
+pub mod explain;
 pub mod http;
 pub mod limits;
 pub mod local_server;

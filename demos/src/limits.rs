@@ -155,6 +155,18 @@ pub const DISCARD_BYTES: usize = 16 * 1024;
 /// them lost an update.
 pub const RACE_TRIES: u32 = 20;
 
+/// How often `explain` runs a program whose story lacks something, a theft for one,
+/// before it says so.
+pub const EXPLAIN_TRIES: u32 = 20;
+
+/// How long the programs of `explain` wait where they only want to be waited for:
+/// longer than it takes to fall asleep, too short to bore.
+pub const EXPLAIN_MOMENT: Duration = Duration::from_millis(5);
+
+/// How long the programs of `explain` wait for another thread or process before the
+/// run is given up.
+pub const EXPLAIN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Processes, threads and tasks that `memory_model` starts at most: each
 /// process and thread is started, all at once.
 pub const MAX_UNITS: u32 = 64;

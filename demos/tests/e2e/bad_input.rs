@@ -58,6 +58,7 @@ fn arguments_that_cannot_be_are_refused_in_one_line() {
             &["--units", "0"],
             "a whole number from 1 to",
         ),
+        ("explain", &["thread"], "possible values: task, job"),
         ("compare", &["--rounds", "0"], "a whole number from 1 to"),
         (
             "compare",
@@ -90,6 +91,7 @@ fn help_and_version_are_no_errors() {
         "memory_model",
         "compare",
         "serve",
+        "explain",
         "fetch_many",
         "download",
         "crawl",

@@ -23,6 +23,7 @@ pub(crate) fn demo(name: &str) -> Command {
         "chat" => env!("CARGO_BIN_EXE_chat"),
         "crawl" => env!("CARGO_BIN_EXE_crawl"),
         "download" => env!("CARGO_BIN_EXE_download"),
+        "explain" => env!("CARGO_BIN_EXE_explain"),
         "fetch_many" => env!("CARGO_BIN_EXE_fetch_many"),
         "pipeline" => env!("CARGO_BIN_EXE_pipeline"),
         "serve" => env!("CARGO_BIN_EXE_serve"),

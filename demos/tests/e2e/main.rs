@@ -9,6 +9,7 @@ mod chat;
 mod compare;
 mod crawl;
 mod download;
+mod explain;
 mod interrupted;
 mod kit;
 mod output;

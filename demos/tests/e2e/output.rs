@@ -13,6 +13,7 @@ fn a_full_disk_is_told() {
         ("io_bound", &["--count", "2"]),
         ("async_io", &["--count", "2"]),
         ("memory_model", &["--increments", "100"]),
+        ("explain", &["task"]),
         ("fetch_many", &["--calls", "3"]),
         ("download", &[]),
         ("crawl", &["--pages", "3"]),

@@ -145,6 +145,7 @@ impl Explainer {
             self.events[inner].end_ns = Some(placed.at_ns);
         }
         self.events[at].result = record.b;
+        self.events[at].end_line = record.line;
         let key = (self.pids[lane], record.a);
         match record.kind {
             Kind::ParkEnd => self.threads[lane].slept = Some(at),
@@ -176,6 +177,7 @@ impl Explainer {
             end_ns: None,
             kind: record.kind,
             line: record.line,
+            end_line: 0,
             subject: None,
             inside: self.threads[lane].open.last().copied(),
             a: record.a,

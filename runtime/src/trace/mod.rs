@@ -109,6 +109,9 @@ pub struct Event {
     pub kind: Kind,
     /// The line that told it, of the file that the kind knows.
     pub line: u32,
+    /// The line that told its end, of the file that its end's kind knows; 0 if nobody
+    /// did.
+    pub end_line: u32,
     /// Index of what it is about.
     pub subject: Option<usize>,
     /// Index of the innermost span of the same lane that it happened in.
