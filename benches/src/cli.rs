@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::machine::Machine;
 use crate::report::{digits, html, json, table};
 use crate::runner::{self, Plan, Progress, Row};
+use crate::tracing::{self, Tracing};
 use crate::workload::{Entry, Group, Size, Workload};
 use crate::{instructions, measure, sys, workloads};
 
@@ -55,6 +56,10 @@ struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=999))]
     rounds: Option<u16>,
 
+    /// Whether our engines record a trace meanwhile; needs the feature `trace`.
+    #[arg(long, value_enum, default_value_t)]
+    trace: Tracing,
+
     /// Print the workloads with their engines and bars, and measure nothing.
     #[arg(long)]
     list: bool,
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
         .get(1)
         .is_some_and(|first| first == workloads::SERVE)
     {
+        let _session = tracing::record_if_told();
         return workloads::serve(&arguments[2..]);
     }
     parent(Arguments::parse())
@@ -122,6 +128,7 @@ fn child(arguments: &[String]) -> ExitCode {
         eprintln!("versus: {name} isn't run by {engine} {variant}");
         return ExitCode::from(2);
     };
+    let _session = tracing::record_if_told();
     if let Some(iters) = exactly {
         measure::run_exactly(&workload, entry.run, iters);
         return ExitCode::SUCCESS;
@@ -191,7 +198,12 @@ fn parent(arguments: Arguments) -> ExitCode {
         (_, true) => Size::Quick,
         _ => Size::Full,
     };
+    if let Some(refusal) = arguments.trace.refusal() {
+        eprintln!("versus: {refusal}");
+        return ExitCode::from(2);
+    }
     let mut plan = Plan::new(size);
+    plan.trace = arguments.trace;
     plan.only = arguments.only.clone();
     plan.seed = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
@@ -201,6 +213,7 @@ fn parent(arguments: Arguments) -> ExitCode {
         plan.python_rounds = usize::from(rounds);
     }
     sys::catch_interrupts();
+    eprintln!("{}", plan.trace.describe());
     if arguments.instructions {
         return count(&workloads, &plan, arguments.json);
     }
@@ -265,7 +278,11 @@ fn parent(arguments: Arguments) -> ExitCode {
     }
     bar.finish();
     if let Some(file) = &arguments.html {
-        let page = html::page(&rows, &machine.describe(), &machine.lacks());
+        let page = html::page(
+            &rows,
+            &format!("{}; {}", machine.describe(), plan.trace.describe()),
+            &machine.lacks(),
+        );
         if let Err(error) = std::fs::write(file, page) {
             eprintln!("versus: cannot write {}: {error}", file.display());
             return ExitCode::FAILURE;
@@ -274,10 +291,11 @@ fn parent(arguments: Arguments) -> ExitCode {
     }
     let failed: usize = rows.iter().map(|row| row.failed.len()).sum();
     let closing = format!(
-        "{}\nversus result: {}. {} rows; {failed} engines failed; finished in {:.0} s",
+        "{}\nversus result: {}. {} rows, {}; {failed} engines failed; finished in {:.0} s",
         table::closing(&rows),
         if failed == 0 { "ok" } else { "FAILED" },
         rows.len(),
+        plan.trace.describe(),
         began.elapsed().as_secs_f64()
     );
     if arguments.json {
@@ -334,7 +352,7 @@ fn count(workloads: &[Workload], plan: &Plan, as_json: bool) -> ExitCode {
             if !instructions::counts(workload, entry) || sys::interrupted() {
                 continue;
             }
-            match instructions::per_op(workload, entry) {
+            match instructions::per_op(workload, entry, plan.trace) {
                 Ok(count) if as_json => println!(
                     "{}",
                     serde_json::json!({

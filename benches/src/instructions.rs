@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::runner::{CHILD, finish};
+use crate::tracing::Tracing;
 use crate::workload::{Entry, Pin, Run, Workload};
 
 /// The first thing after [`CHILD`] for a run of exactly so many operations.
@@ -36,14 +37,14 @@ pub fn available() -> bool {
 /// # Errors
 ///
 /// In words, when a run under callgrind ended badly or said nothing.
-pub fn per_op(workload: &Workload, entry: &Entry) -> Result<f64, String> {
+pub fn per_op(workload: &Workload, entry: &Entry, trace: Tracing) -> Result<f64, String> {
     let base = (1_000 / workload.grain).max(1) * workload.grain;
-    let once = total(workload, entry, base)?;
-    let thrice = total(workload, entry, 3 * base)?;
+    let once = total(workload, entry, trace, base)?;
+    let thrice = total(workload, entry, trace, 3 * base)?;
     Ok((thrice.saturating_sub(once)) as f64 / (2 * base) as f64)
 }
 
-fn total(workload: &Workload, entry: &Entry, iters: u64) -> Result<u64, String> {
+fn total(workload: &Workload, entry: &Entry, trace: Tracing, iters: u64) -> Result<u64, String> {
     let binary = env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new("valgrind");
     command
@@ -61,6 +62,7 @@ fn total(workload: &Workload, entry: &Entry, iters: u64) -> Result<u64, String> 
             &workload.name,
         ])
         .args([entry.engine, entry.variant]);
+    trace.pass_on(&mut command);
     let finished = finish(&mut command, Instant::now() + Duration::from_secs(300))?;
     parse(&finished.stdout).ok_or_else(|| "callgrind told no count".to_owned())
 }

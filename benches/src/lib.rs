@@ -14,6 +14,7 @@ pub mod report;
 pub mod runner;
 pub mod stats;
 pub mod sys;
+pub mod tracing;
 pub mod versions;
 pub mod workload;
 pub mod workloads;

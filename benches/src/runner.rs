@@ -26,6 +26,7 @@ use crate::machine::{Busy, Machine};
 use crate::measure::Sample;
 use crate::stats::{self, Random, Summary};
 use crate::sys;
+use crate::tracing::Tracing;
 use crate::versions;
 use crate::workload::{Entry, Run, Size, Workload, is_python};
 
@@ -45,6 +46,8 @@ pub struct Plan {
     pub only: Vec<String>,
     /// Seed of the order within rounds.
     pub seed: u64,
+    /// Whether our engines record.
+    pub trace: Tracing,
 }
 
 impl Plan {
@@ -56,6 +59,7 @@ impl Plan {
             python_rounds: size.pick(1, 3, 9),
             only: Vec::new(),
             seed: 1,
+            trace: Tracing::Off,
         }
     }
 
@@ -231,7 +235,7 @@ impl Measured<'_> {
                 continue;
             }
             progress.begins(self.workload, &entry, round);
-            let mut outcome = run_one(self.workload, &entry, self.plan.size, self.machine);
+            let mut outcome = run_one(self.workload, &entry, self.plan, self.machine);
             while matches!(&outcome, Ok(ran) if ran.disturbed)
                 && self.repeats_left > 0
                 && !sys::interrupted()
@@ -239,7 +243,7 @@ impl Measured<'_> {
                 self.repeats_left -= 1;
                 row.repeated += 1;
                 progress.ended(false);
-                outcome = run_one(self.workload, &entry, self.plan.size, self.machine);
+                outcome = run_one(self.workload, &entry, self.plan, self.machine);
             }
             progress.ended(counted);
             match outcome {
@@ -314,9 +318,10 @@ fn name_hash(name: &str) -> u64 {
 fn run_one(
     workload: &Workload,
     entry: &Entry,
-    size: Size,
+    plan: &Plan,
     machine: &Machine,
 ) -> Result<Ran, String> {
+    let Plan { size, trace, .. } = *plan;
     let mut command = match entry.run {
         Run::Python {
             script,
@@ -346,6 +351,7 @@ fn run_one(
             command
         }
     };
+    trace.pass_on(&mut command);
     let deadline = Duration::from_secs(20) + workload.once_takes * 6;
     let busy = Busy::now();
     let began = Instant::now();

@@ -160,7 +160,7 @@ impl<L: Leave, T> Drop for Pair<L, T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};

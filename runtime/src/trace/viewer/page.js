@@ -197,7 +197,7 @@ function draw() {
     if (top > h || top + track.height < AXIS) continue;
     track.rows.forEach((row, d) => {
       drawSpans(pen, row.spans, top + d * ROW, w);
-      drawInstants(pen, row.instants, top + d * ROW, w);
+      drawInstants(pen, row, top + d * ROW, w);
     });
   }
   drawArrows(pen);
@@ -249,7 +249,7 @@ function drawSpans(pen, spans, y, w) {
   }
 }
 
-function drawInstants(pen, instants, y, w) {
+function drawInstants(pen, { instants, spans }, y, w) {
   let k = bisect(instants, start, view.from - 1);
   while (k < instants.length && start[instants[k]] <= view.to) {
     const i = instants[k];
@@ -262,8 +262,9 @@ function drawInstants(pen, instants, y, w) {
       pen.lineTo(x, y + ROW - 4);
       pen.lineTo(x - 4, y + ROW / 2 - 1);
       pen.fill();
-      const next = instants[k + 1];
-      const room = (next === undefined ? w : xOf(start[next])) - x - 16;
+      // Its name, as far as there is nothing else in this row.
+      const after = [instants[k + 1], spans[bisect(spans, end, start[i])]];
+      const room = Math.min(...after.map(j => j === undefined ? w : xOf(start[j]))) - x - 16;
       const over = parent[i] < 0 ? room : Math.min(room, xOf(end[parent[i]]) - x);
       if (over > 60) {
         pen.fillStyle = colours.faint;
