@@ -4,7 +4,9 @@
 //! (`head`); their difference is what is in it, and a byte's place is its count
 //! modulo the capacity. A pipe of the kernel costs a syscall a message; this
 //! costs two copies of a few bytes and one Release store, and what was published
-//! is safe from the writer's death, as in a pipe.
+//! is safe from the writer's death, as in a pipe. A writer that dies amid a frame has
+//! not stored `tail` yet, which it does once for all parts of it: the half-written
+//! bytes count as free, and nobody ever reads half a frame.
 //!
 //! ```text
 //!            head              tail            head + capacity

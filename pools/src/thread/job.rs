@@ -6,6 +6,11 @@
 //! and handle share. Before this: `completion.rs`. After it: `handle.rs` and
 //! `scope.rs`.
 //!
+//! A panic ends the job, not its thread: it is caught where the closure is called.
+//! With a handle it is the handle's error; without one (`spawn_detached`) it goes to
+//! the pool's `on_panic` hook. What `scope` and `join` do with one stands in their
+//! files: both wait for what they have begun, then pass it on to their caller.
+//!
 //! Rejected: one word in the queue and the closure in a block of its own, recycled
 //! by size class. `malloc` took two thirds of a job's instructions; a recycled block
 //! still has to be found, linked and unlinked, and one that is allocated by one

@@ -12,6 +12,15 @@
 //!
 //! and [`shield()`] protects what has to be finished once it is begun.
 //!
+//! **Where what it holds is freed**: by its destructor, on its loop's thread, and
+//! nowhere else. A future inside a task (the loser of a `select`, what a timeout or a
+//! scope ends) is dropped in that task's poll, at the place that gave up on it. A task
+//! that is aborted is only marked and woken (from another thread: when the loop hears of
+//! it); the loop drops its future in the turn that would have polled it
+//! (`task/erased.rs`, transition 2), before its joiner is told. So a destructor finds
+//! the loop entered; a place in a line, a timer, a lock's guard go with it; and what
+//! another thread or the kernel is busy with (`unblock`) is abandoned, not stopped.
+//!
 //! **Cancel-safe** is said here of a future that can be dropped at any await and
 //! made anew without losing anything: each future of this crate states it.
 

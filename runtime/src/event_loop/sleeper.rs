@@ -1,6 +1,13 @@
 //! How a loop sleeps, and what wakes it: descriptors, the next deadline, and
 //! other threads.
 //!
+//! Who decides: the loop itself, at step 3 of a turn, when the run queue is empty and a
+//! short look for wakes of others (`look_for_more`) has found none. The last word is a
+//! compare-and-swap of the remote side's state (`begin_sleep`), which fails if
+//! somebody has woken a task meanwhile; why that loses no wake stands in
+//! `remote/README.md`. With virtual time nothing sleeps for a deadline: the clock is
+//! moved to it.
+//!
 //! All three are descriptors in one epoll instance: sockets by the reactor, the
 //! deadline as a timerfd (epoll's own timeout counts whole milliseconds), other
 //! threads by the bell of the [remote side](crate::remote), an eventfd. Nothing
