@@ -3,6 +3,7 @@
 
 mod client;
 mod download;
+mod fuzz;
 mod kit;
 mod server;
 mod session;

@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use crate::http::error::Error;
+use crate::limits;
 
 /// What is undone by [`Decoder`]; sent as `Accept-Encoding`.
 pub const ACCEPTED: &str = "gzip, deflate";
@@ -41,28 +42,25 @@ impl Decoder {
         }
     }
 
-    /// Decodes a block and appends the result to `out`.
+    /// Decodes some of a block and appends the result to `out`; returns how much of
+    /// the block that was. It stops when `out` holds enough: 16 KiB may stand for
+    /// 16 MiB of zeroes (a "zip bomb"), and whoever limits a body must see them come.
     ///
     /// # Errors
     /// [`Error::Decode`] when the bytes aren't what was announced.
-    pub fn feed(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn feed(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         match self {
-            Decoder::Identity => out.extend_from_slice(block),
-            Decoder::Gzip(gzip) => {
-                gzip.write_all(block).map_err(broken)?;
-                out.append(gzip.get_mut());
+            Decoder::Identity => {
+                out.extend_from_slice(block);
+                Ok(block.len())
             }
-            Decoder::Zlib(zlib) => {
-                zlib.write_all(block).map_err(broken)?;
-                out.append(zlib.get_mut());
-            }
-            Decoder::Deflate(deflate) => {
-                deflate.write_all(block).map_err(broken)?;
-                out.append(deflate.get_mut());
-            }
+            Decoder::Gzip(gzip) => some(gzip, block, MultiGzDecoder::get_mut, out),
+            Decoder::Zlib(zlib) => some(zlib, block, ZlibDecoder::get_mut, out),
+            Decoder::Deflate(deflate) => some(deflate, block, DeflateDecoder::get_mut, out),
             Decoder::DeflateOrZlib(first) => {
-                first.extend_from_slice(block);
-                if let [cmf, flags, ..] = first[..] {
+                let taken = block.len().min(2 - first.len());
+                first.extend_from_slice(&block[..taken]);
+                if let [cmf, flags] = first[..] {
                     let is_zlib =
                         cmf & 0x0f == 8 && (u16::from(cmf) << 8 | u16::from(flags)) % 31 == 0;
                     let first = std::mem::take(first);
@@ -71,11 +69,12 @@ impl Decoder {
                     } else {
                         Decoder::Deflate(DeflateDecoder::new(Vec::new()))
                     };
-                    return self.feed(&first, out);
+                    // Two bytes mean nothing yet: they are taken whole.
+                    self.feed(&first, out)?;
                 }
+                Ok(taken)
             }
         }
-        Ok(())
     }
 
     /// The body has ended: appends what is left to `out`.
@@ -107,6 +106,25 @@ impl Decoder {
     }
 }
 
+/// Writes of `block` to `decoder` until that has given enough; flate2 gives 32 KiB
+/// at most for each write.
+fn some<D: Write>(
+    decoder: &mut D,
+    block: &[u8],
+    given: impl Fn(&mut D) -> &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<usize, Error> {
+    let mut used = 0;
+    while used < block.len() && given(decoder).len() < limits::HTTP_BUFFER_BYTES {
+        match decoder.write(&block[used..]).map_err(broken)? {
+            0 => return Err(Error::Decode("there is more after its end".into())),
+            n => used += n,
+        }
+    }
+    out.append(given(decoder));
+    Ok(used)
+}
+
 fn broken(e: std::io::Error) -> Error {
     Error::Decode(e.to_string())
 }
@@ -120,11 +138,28 @@ mod tests {
     fn decode(encoding: &str, body: &[u8], step: usize) -> Result<Vec<u8>, Error> {
         let mut decoder = Decoder::for_encoding(encoding)?;
         let mut out = Vec::new();
-        for block in body.chunks(step) {
-            decoder.feed(block, &mut out)?;
+        for mut block in body.chunks(step) {
+            while !block.is_empty() {
+                let before = out.len();
+                let used = decoder.feed(block, &mut out)?;
+                assert!(
+                    out.len() - before <= 3 * limits::HTTP_BUFFER_BYTES || encoding == "identity"
+                );
+                block = &block[used..];
+            }
         }
         decoder.finish(&mut out)?;
         Ok(out)
+    }
+
+    #[test]
+    fn a_bomb_goes_off_in_small_pieces() {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&vec![0; 8 << 20]).unwrap();
+        let gzip = gzip.finish().unwrap();
+        assert!(gzip.len() < limits::HTTP_BUFFER_BYTES, "no bomb");
+        // `decode` looks at each piece.
+        assert_eq!(decode("gzip", &gzip, gzip.len()).unwrap().len(), 8 << 20);
     }
 
     #[test]

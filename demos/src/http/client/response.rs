@@ -1,7 +1,7 @@
 //! A response: its head at once, its body as it comes.
 
+use std::ops::Range;
 use std::path::Path;
-use std::time::Instant;
 
 use http::{HeaderMap, StatusCode, Version, header};
 use serde::de::DeserializeOwned;
@@ -196,6 +196,8 @@ pub struct Body {
     state: BodyState,
     decoder: Decoder,
     block: Vec<u8>,
+    /// What of `block` is not yet decoded.
+    encoded: Range<usize>,
     /// How much is read at once: no more than is announced.
     block_bytes: usize,
     patience: Patience,
@@ -216,6 +218,7 @@ impl Body {
             state,
             decoder,
             block: Vec::new(),
+            encoded: 0..0,
             block_bytes,
             patience,
         };
@@ -225,13 +228,23 @@ impl Body {
 
     /// The next block, decoded; `None` at the end. Cancel-safe.
     ///
+    /// A block is some tens of kilobytes at most, however well it was compressed.
+    ///
     /// # Errors
     /// See [`Response::chunk`].
     pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let mut out = Vec::new();
         while let Some(lease) = &mut self.lease {
+            if !self.encoded.is_empty() {
+                let encoded = &self.block[self.encoded.clone()];
+                self.encoded.start += self.decoder.feed(encoded, &mut out)?;
+                if out.is_empty() {
+                    continue;
+                }
+                return Ok(Some(out));
+            }
             self.block.resize(self.block_bytes, 0);
-            let next = Instant::now() + self.patience.read;
+            let next = time::now() + self.patience.read;
             let (until, phase, limit) = match self.patience.deadline {
                 Some((at, limit)) if at < next => (at, Phase::Total, limit),
                 _ => (next, Phase::Read, self.patience.read),
@@ -245,7 +258,7 @@ impl Body {
                 self.decoder.finish(&mut out)?;
                 self.release_if_done();
             } else {
-                self.decoder.feed(&self.block[..n], &mut out)?;
+                self.encoded = 0..n;
             }
             if !out.is_empty() {
                 return Ok(Some(out));

@@ -192,7 +192,7 @@ impl Client {
     }
 
     pub(super) async fn send(&self, draft: Draft) -> Result<Response, Error> {
-        let deadline = draft.total.map(|limit| (Instant::now() + limit, limit));
+        let deadline = draft.total.map(|limit| (time::now() + limit, limit));
         let tries = self.tries(draft, deadline);
         match deadline {
             None => tries.await,

@@ -199,7 +199,7 @@ impl<S: Duplex + 'static> Conversation<S> {
         if self.start == self.end {
             self.wait_for_first_byte().await?;
         }
-        let until = Instant::now() + self.limits.head_timeout;
+        let until = time::now() + self.limits.head_timeout;
         let mut looked_at = 0;
         loop {
             let received = &self.buffer[self.start..self.end];
@@ -231,7 +231,7 @@ impl<S: Duplex + 'static> Conversation<S> {
         if head.expects_continue && self.start == self.end {
             self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        let until = Instant::now() + self.limits.body_timeout;
+        let until = time::now() + self.limits.body_timeout;
         let mut chunks = Chunks::new(most);
         loop {
             let received = &self.buffer[self.start..self.end];
