@@ -292,7 +292,8 @@ pub const CHAT_BURST: u32 = 10;
 /// types.
 pub const CHAT_PACE: Duration = Duration::from_millis(500);
 
-/// Refusals one after the other after which a member is shown the door.
+/// Refusals one after the other after which a member is shown the door; and pings
+/// beyond a burst that are answered.
 pub const CHAT_REFUSALS: u32 = 50;
 
 /// How long a connection may take to say who it is.

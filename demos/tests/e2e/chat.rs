@@ -71,7 +71,7 @@ impl Member {
                         return message;
                     }
                 }
-                Ok(Message::Ping(_)) => {}
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("waiting for {kind}: {other:?}"),
             }
         }
@@ -242,6 +242,32 @@ fn who_misbehaves_is_told_so() {
     );
     witness.say("still here");
     while witness.hear("said")["name"] != "Witness" {}
+}
+
+#[test]
+fn who_floods_with_pings_is_shown_the_door() {
+    let server = chat(&[]);
+    let mut witness = Member::join(&server, "Witness");
+    let mut few = Member::join(&server, "few");
+    for _ in 0..60 {
+        few.socket.send(Message::Ping(Default::default())).unwrap();
+    }
+    few.say("still here");
+    assert_eq!(few.hear("said")["text"], "still here");
+    let before = Member::connect(&server);
+    for mut many in [Member::join(&server, "many"), before] {
+        let flood = std::thread::spawn({
+            let stream = many.socket.get_ref().try_clone().unwrap();
+            // An empty ping, masked with zeroes.
+            move || while (&stream).write_all(&[0x89, 0x80, 0, 0, 0, 0]).is_ok() {}
+        });
+        // The farewell may be lost with the reset that our pings provoke.
+        while many.socket.read().is_ok() {}
+        flood.join().unwrap();
+    }
+    assert_eq!(witness.hear("left")["why"], "was too fast");
+    few.say("and still");
+    assert_eq!(few.hear("said")["text"], "and still");
 }
 
 #[test]

@@ -136,9 +136,13 @@ async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
     room: &Rc<Room>,
 ) -> Result<Seat, End> {
     let first = async {
+        let mut pings = 0;
         loop {
             match next(receiver).await {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) if pings < limits::CHAT_REFUSALS => {
+                    pings += 1;
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Err(End::TooFast),
                 Some(Ok(Message::Text(text))) => return Ok(text),
                 Some(Ok(_)) => return Err(End::Nonsense),
                 Some(Err(e)) => return Err(end_of(&e)),
@@ -163,14 +167,23 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> End {
     let manners = seat.room().manners();
     let mut allowance = Allowance::new(manners.burst, manners.pace);
+    // Each ping costs us an answer, and can't be refused; so there is patience with
+    // as many as with refused lines, and then none. Our own pings bring three
+    // pongs in each `idle`; the pace has room for twice that.
+    let pace = manners.pace.min(idle / 6);
+    let mut pings = Allowance::new(manners.burst.saturating_add(limits::CHAT_REFUSALS), pace);
     let mut refused = 0;
     loop {
         let text = match time::timeout(idle, next(receiver)).await {
             Err(_elapsed) => return End::Silent,
             Ok(None) => return End::Left,
             Ok(Some(Err(e))) => return end_of(&e),
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) if pings.take(time::now()) => {
+                continue;
+            }
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => return End::TooFast,
             // The answer to a close frame is sent by the next read.
-            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => continue,
+            Ok(Some(Ok(Message::Close(_)))) => continue,
             Ok(Some(Ok(Message::Text(text)))) => text,
             Ok(Some(Ok(Message::Binary(_) | Message::Frame(_)))) => return End::Nonsense,
         };
