@@ -17,6 +17,7 @@ use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::shared::Shared;
 use crate::process::state::{Placed, Reason, Verdict};
+use crate::process::terms::JobLabel;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::Future;
@@ -36,6 +37,8 @@ use threeply_runtime::context::forbid_blocking;
 #[must_use = "the result is lost if nobody waits; `drop` it to say so"]
 pub struct JobHandle<R> {
     cell: Arc<Cell>,
+    /// For dumps of who waits for it.
+    label: JobLabel,
     pool: Arc<Shared>,
     placed: Option<Placed>,
     awake: bool,
@@ -48,12 +51,14 @@ pub struct JobHandle<R> {
 impl<R> JobHandle<R> {
     pub(crate) fn new(
         cell: Arc<Cell>,
+        label: JobLabel,
         pool: &Arc<Shared>,
         placed: Option<Placed>,
         awake: bool,
     ) -> JobHandle<R> {
         JobHandle {
             cell,
+            label,
             pool: Arc::clone(pool),
             quiet: AtomicBool::new(placed.is_some()),
             placed,
@@ -99,6 +104,14 @@ impl<R> JobHandle<R> {
     /// done; a job that is just ending may still give its result.
     pub fn kill(&self) -> bool {
         self.stop(true)
+    }
+
+    /// For a dump of the loop whose task awaits it.
+    fn is_waited_for(&self) -> WaitsFor {
+        let target = Arc::as_ptr(&self.cell).cast();
+        let place = self.pool.lock().place(target, Instant::now());
+        let label = &self.label;
+        WaitsFor::other(format!("a job of a process pool, {label}: {place}"))
     }
 
     fn stop(&self, kill: bool) -> bool {
@@ -259,7 +272,7 @@ impl<R: DeserializeOwned> Future for JobHandle<R> {
         match outcome {
             Some(outcome) => Poll::Ready(decode(outcome)),
             None => {
-                inspect::note(|| WaitsFor::other("a job of a process pool"));
+                inspect::note(|| self.is_waited_for());
                 Poll::Pending
             }
         }

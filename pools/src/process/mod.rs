@@ -15,7 +15,7 @@
 //! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`], [`cpu`] |
 //! | and what it writes | [`output`] |
-//! | look | [`statistics`] |
+//! | look | [`statistics`], [`dump`] |
 
 pub mod admission;
 pub mod arena;
@@ -26,6 +26,7 @@ pub mod claim;
 pub mod codec;
 pub mod cpu;
 pub mod death;
+pub mod dump;
 pub mod encode;
 pub mod error;
 pub mod fork_server;
@@ -62,6 +63,7 @@ pub mod wire;
 pub mod worker;
 
 pub use builder::Builder;
+pub use dump::{Dump, JobDump, JobPlace, WorkerDump, WorkerState};
 pub use error::{Cause, Death, Error, JobError};
 pub use handle::JobHandle;
 pub use map::{AsCompleted, Map, MapUnordered, as_completed};

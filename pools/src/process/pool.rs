@@ -6,6 +6,7 @@
 use crate::process::admission::Admission;
 use crate::process::builder::Builder;
 use crate::process::cell::Cell;
+use crate::process::dump::Dump;
 use crate::process::encode::{encode, locate};
 use crate::process::error::{Error, JobError};
 use crate::process::handle::JobHandle;
@@ -114,6 +115,31 @@ impl ProcessPool {
     /// What the pool and its workers are doing at this moment.
     pub fn statistics(&self) -> Statistics {
         Statistics::of(&self.shared.lock(), Instant::now())
+    }
+
+    /// Every worker and every job that isn't done, by name, place of submission and
+    /// state: the answer to "why is nothing happening?". O(n) in workers and jobs,
+    /// under the pool's lock; asks no worker, so it answers while all of them hang.
+    ///
+    /// ```
+    /// use threeply_pools::process::{ProcessPool, WorkerState};
+    ///
+    /// let pool = ProcessPool::new(1)?;
+    /// let job = pool.options().name("nap").submit(
+    ///     |ms| std::thread::sleep(std::time::Duration::from_millis(ms)),
+    ///     50,
+    /// )?;
+    /// // process pool, open: 1 of 1 workers, 1 jobs
+    /// //   worker 4711: busy with job 0, `nap` (src/main.rs:5:16) for 1.2ms, 0 done
+    /// //   job `nap` (src/main.rs:5:16): runs in worker 4711 as 0 for 1.2ms
+    /// let dump = pool.dump();
+    /// assert_eq!(dump.jobs[0].label.name(), Some("nap"));
+    /// assert_ne!(dump.workers[0].state, WorkerState::Idle);
+    /// job.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dump(&self) -> Dump {
+        Dump::of(&self.shared.lock(), Instant::now())
     }
 
     /// Hands in a job. Blocks while the queue is full.
@@ -229,8 +255,9 @@ impl ProcessPool {
         (cell, job): Prepared,
         wait: bool,
     ) -> Result<JobHandle<R>, Error> {
+        let label = job.label();
         let (placed, awake) = self.shared.accept(job, true, wait)?;
-        Ok(JobHandle::new(cell, &self.shared, placed, awake))
+        Ok(JobHandle::new(cell, label, &self.shared, placed, awake))
     }
 
     /// Takes no more jobs, waits until those that it has are done or `patience` has
@@ -297,8 +324,9 @@ pub(crate) fn admission<R>(
     let shared = Arc::clone(shared);
     async move {
         let (cell, job) = prepared?;
+        let label = job.label();
         let (placed, awake) = Admission::new(&shared, job).await?;
-        Ok(JobHandle::new(cell, &shared, placed, awake))
+        Ok(JobHandle::new(cell, label, &shared, placed, awake))
     }
 }
 

@@ -7,6 +7,7 @@ mod attack;
 mod calls;
 mod chaos;
 mod deaths;
+mod dumps;
 mod errors;
 mod fork_server;
 mod fuzz;

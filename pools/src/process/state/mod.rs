@@ -39,6 +39,7 @@ pub use room::Room;
 pub use worker::{Reason, Sent, Stage, Verdict, Worker};
 
 use crate::process::builder::Options;
+use crate::process::dump::JobPlace;
 use crate::process::error::StartFailure;
 use crate::process::job::Job;
 use crate::process::link::Link;
@@ -225,6 +226,22 @@ impl State {
                 .sent
                 .iter()
                 .any(|sent| (sent.next()..sent.end()).contains(&seq))
+        })
+    }
+
+    /// How far a job is that was submitted with this target: queued, if no worker has
+    /// it and it isn't to be run again either. Doesn't look through the queue.
+    pub fn place(&self, target: *const (), now: Instant) -> JobPlace {
+        let is_it = |job: &Job| Arc::as_ptr(&job.target).cast::<()>() == target;
+        let with_worker = self.workers.iter().flatten().find_map(|worker| {
+            let sent = worker.sent.iter().find(|sent| is_it(&sent.job))?;
+            Some(JobPlace::of_sent(worker, sent, now))
+        });
+        with_worker.unwrap_or_else(|| {
+            let mut paused = self.paused().filter(|(_, job)| is_it(job));
+            paused.next().map_or(JobPlace::Queued, |(at, _)| {
+                JobPlace::Retrying(at.saturating_duration_since(now))
+            })
         })
     }
 

@@ -57,6 +57,11 @@ impl State {
         self.look_by(at);
     }
 
+    /// The jobs that wait for their next run, and when that is due.
+    pub fn paused(&self) -> impl Iterator<Item = (Instant, &Job)> {
+        self.later.iter().map(|(at, job)| (*at, job))
+    }
+
     /// How many jobs wait for their next run.
     pub fn waiting_for_retry(&self) -> usize {
         self.later.len()

@@ -27,7 +27,7 @@ impl Sent {
     pub(crate) fn next(&self) -> u64 {
         self.first + u64::from(self.settled)
     }
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first + u64::from(self.job.count)
     }
 }
@@ -87,7 +87,7 @@ pub struct Worker {
     /// Since when the first of `sent` has been running, as far as we know.
     pub front_since: Instant,
     /// Since when it has had nothing to do, if it has nothing to do.
-    pub(super) rests_since: Instant,
+    pub rests_since: Instant,
     /// The processor time that it had used when the first of `sent` began, if
     /// that one may only use so much.
     pub cpu_base: Option<Duration>,

@@ -1,0 +1,139 @@
+//! What a pool tells when it is asked why nothing is happening.
+
+use crate::{end, gate, hold, kill_myself, new_pool, until, watchdog};
+use std::time::Duration;
+use threeply_pools::process::{JobPlace, Retry, WorkerState};
+use threeply_runtime::inspect;
+
+#[test]
+fn a_dump_names_what_each_worker_does_and_where_each_job_is() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (file, path) = gate();
+    let held = pool.options().name("hold").submit(hold, path).unwrap();
+    let site = line!() - 1;
+    // A limited job isn't sent along with another, so these stay in the queue.
+    let limited = pool.options().name("limited");
+    let limited = limited.limit(Duration::from_secs(60));
+    let queued = [1, 2, 3].map(|n| limited.submit(|n: u32| n, n).unwrap());
+    let runs = |place| matches!(place, JobPlace::Running { .. });
+    until(|| runs(pool.dump().jobs[0].place) && pool.dump().workers[0].since.is_some());
+    until(|| matches!(pool.dump().workers[0].state, WorkerState::Busy { .. }));
+
+    let dump = pool.dump();
+    let pid = pool.worker_pids()[0];
+    assert!(dump.open);
+    assert_eq!((dump.size, dump.workers.len(), dump.jobs.len()), (1, 1, 4));
+    assert_eq!((dump.workers[0].pid, dump.workers[0].ahead), (pid, 0));
+    let WorkerState::Busy { job, number } = &dump.workers[0].state else {
+        panic!("{dump}");
+    };
+    assert_eq!((job.name(), *number), (Some("hold"), 0));
+    let first = &dump.jobs[0];
+    assert_eq!(first.label.site().file(), file!());
+    assert_eq!(first.label.site().line(), site);
+    assert_eq!((first.attempt, first.elements), (1, 1));
+    for job in &dump.jobs[1..] {
+        assert_eq!(job.label.name(), Some("limited"));
+        assert_eq!(job.place, JobPlace::Queued);
+    }
+    let text = dump.to_string();
+    let expected = [
+        "process pool, open: 1 of 1 workers, 4 jobs".to_owned(),
+        format!("worker {pid}: busy with job 0, `hold` ({}", file!()),
+        format!("runs in worker {pid} as 0 for "),
+        "queued, 3 times".to_owned(),
+    ];
+    for expected in expected {
+        assert!(text.contains(&expected), "no {expected:?} in {text}");
+    }
+    assert_eq!(text.lines().count(), 4, "{text}");
+
+    drop(file);
+    held.wait().unwrap();
+    for (n, job) in (1..).zip(queued) {
+        assert_eq!(job.wait().unwrap(), n);
+    }
+    until(|| pool.dump().workers[0].state == WorkerState::Idle);
+    let dump = pool.dump();
+    assert!(dump.jobs.is_empty(), "{dump}");
+    assert_eq!(dump.workers[0].done, 4);
+    end(pool);
+}
+
+#[test]
+fn what_was_sent_along_and_not_begun_is_told_apart_from_what_runs() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    // So that jobs are known to be short, and one is sent ahead.
+    for n in 0..100u32 {
+        assert_eq!(pool.call(|n: u32| n, n).unwrap().unwrap(), n);
+    }
+    let (file, path) = gate();
+    let held = pool.submit(hold, path).unwrap();
+    let behind = pool.submit(|n: u32| n, 1).unwrap();
+    let is_sent = || match pool.dump().jobs[..] {
+        [ref one, ref two] => {
+            matches!(one.place, JobPlace::Running { number: 100, .. })
+                && matches!(two.place, JobPlace::Sent { number: 101, .. })
+        }
+        ref other => panic!("{other:?}"),
+    };
+    until(is_sent);
+    let dump = pool.dump();
+    assert_eq!(dump.workers[0].ahead, 1, "{dump}");
+    drop(file);
+    held.wait().unwrap();
+    assert_eq!(behind.wait().unwrap(), 1);
+    end(pool);
+}
+
+#[test]
+fn a_job_that_waits_for_its_next_run_says_so() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let hour = Duration::from_secs(3600);
+    let job = pool
+        .options()
+        .retry(Retry::times(1).backoff(hour))
+        .submit(|_: ()| kill_myself(), ())
+        .unwrap();
+    let waits = |place| matches!(place, JobPlace::Retrying(left) if left <= hour);
+    until(|| waits(pool.dump().jobs[0].place));
+    let dump = pool.dump();
+    assert_eq!(dump.jobs[0].attempt, 2);
+    assert!(dump.to_string().ends_with(", attempt 2"), "{dump}");
+    assert!(job.cancel());
+    until(|| pool.dump().jobs.is_empty());
+    end(pool);
+}
+
+#[test]
+fn a_dump_of_the_loop_names_the_job_that_a_task_awaits() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (file, path) = gate();
+    let job = pool.options().name("hold").submit(hold, path).unwrap();
+    threeply_runtime::block_on(async {
+        let task = threeply_runtime::spawn(job);
+        loop {
+            let dump = inspect::dump().await;
+            let info = dump.task(task.id()).expect("it waits");
+            let waits: Vec<_> = info.waits_for.iter().map(ToString::to_string).collect();
+            let [wait] = &waits[..] else {
+                threeply_runtime::yield_now().await; // Not polled yet.
+                continue;
+            };
+            assert!(
+                wait.starts_with(&format!("a job of a process pool, `hold` ({}", file!())),
+                "{wait}"
+            );
+            if wait.contains("runs in worker") {
+                break;
+            }
+        }
+        drop(file);
+        task.await.unwrap().unwrap();
+    });
+    end(pool);
+}
