@@ -26,6 +26,14 @@ pub const SEARCH_PAUSE: u32 = 24;
 /// The rounds after which a searcher also offers its core to the system.
 pub const SEARCH_YIELD_AFTER: u32 = 24;
 
+/// Marked lanes that an idle worker looks into at a time, and lanes that it asks
+/// for forks; the next look goes on behind them. So a round costs the same in a
+/// pool of 1,000, and a search of [`SEARCH_ROUNDS`] still comes round it.
+pub const LANES_A_LOOK: usize = 32;
+
+/// Handles of threads beyond twice those alive, before the ended are let go.
+pub const ENDED_THREADS: usize = 16;
+
 /// A root (an outermost call from outside, or a job) that ends within this time
 /// was not worth waking a sleeper for: the waker alone pays 11 to 13 µs.
 pub const WORTH_A_WAKE: Duration = Duration::from_micros(25);

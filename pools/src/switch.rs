@@ -143,6 +143,8 @@ pub enum Weakening {
     SkipGateRecheck,
     /// `Sleep::block`: no look at the queues after giving up the permit.
     SkipLendRecheck,
+    /// `Lanes::found_empty`: no look into the lane after its mark is taken off.
+    SkipMarkRecheck,
     /// `ipc::members`: a seat changes hands by a store.
     SeatWithoutCas,
     /// `ipc::members`: a dead process's seat is freed before the death is counted.

@@ -452,6 +452,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/thread/sleep.rs",
     },
     Model {
+        name: "thread::sleep::mark_against_unmark",
+        proves: "a lane into which another puts a fork while its owner finds it empty stays marked",
+        file: "pools/src/thread/lanes.rs",
+    },
+    Model {
+        name: "thread::sleep::mark_against_unmark_broken",
+        proves: "twin: the owner takes the mark off and doesn't look again",
+        file: "pools/src/thread/lanes.rs",
+    },
+    Model {
         name: "thread::sleep::two_sleepers_one_wake_up",
         proves: "two jobs and one wake-up: the woken one takes both or wakes the next",
         file: "pools/src/thread/sleep.rs",

@@ -108,7 +108,7 @@ where
         emit(Kind::LatchSet, line!(), fork.address(), owner as u64);
         this.header.latch.set();
         // From here on the fork may be gone (J3).
-        seat.with_peer(owner, |owner| owner.parker.unpark());
+        seat.registry.lanes.get(owner).parker.unpark();
     }
 
     fn take_work(&self) -> Option<B> {
@@ -268,7 +268,7 @@ fn wait_for_outcome(seat: &Seat, fork: ForkRef) -> Ended {
                 .returned
                 .contains(|returned| std::ptr::eq(returned.0, fork.0))
             && header.thief.load(Ordering::Relaxed) == thief
-            && (thief == NOBODY || seat.with_peer(thief, |thief| thief.forks.is_empty()));
+            && (thief == NOBODY || seat.registry.lanes.get(thief).forks.is_empty());
         if nothing {
             seat.blocked(|| lane.shared.parker.park());
         }
@@ -286,23 +286,20 @@ fn take_back(lane: &Lane, fork: ForkRef) -> bool {
 /// Leapfrogging: runs a fork of the thread that runs ours, which by J4 descends
 /// from ours; true if there was one.
 fn help_thief(seat: &Seat, header: &ForkHeader, thief: usize) -> bool {
-    let stolen = seat.with_peer(thief, |thief| {
-        let stolen = thief.steal_fork(seat.lane.index(), false);
-        if stolen.is_none() {
-            thief.demand_fork();
-        }
-        stolen
-    });
-    let Some(stolen) = stolen else { return false };
+    let lanes = &seat.registry.lanes;
+    let Some(stolen) = lanes.get(thief).steal_fork(seat.lane.index(), false) else {
+        lanes.get(thief).demand_fork();
+        return false;
+    };
     if header.latch.is_set() {
         // The thief was through with ours before we looked, so what we took may
         // be anybody's. Its owner is the thief: give it back, to it and to idle
         // workers. (The other order is safe: if the latch is still unset now, the
         // thief was running our fork when we stole.)
-        seat.with_peer(thief, |owner| {
-            owner.returned.push(stolen);
-            owner.parker.unpark();
-        });
+        let owner = lanes.get(thief);
+        owner.returned.push(stolen);
+        lanes.mark(thief);
+        owner.parker.unpark();
         seat.notify_fork(thief);
         return true;
     }

@@ -5,7 +5,7 @@
 //! call. [`Lane`] is the owner's half; [`LaneShared`] is what others see of it.
 //! Read `registry.rs` next, which holds all lanes of a pool.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -139,6 +139,15 @@ impl<T> Mailbox<T> {
     }
 }
 
+/// What searching has cost a lane's threads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SearchSteps {
+    /// Looks round the pool, for forks, for jobs or to ask for forks.
+    pub rounds: u64,
+    /// Lanes that these touched.
+    pub lanes: u64,
+}
+
 /// The owner's half of a lane: only its thread touches it.
 #[derive(Debug)]
 pub struct Lane {
@@ -151,8 +160,8 @@ pub struct Lane {
     /// what was pushed since its beginning lies above the value of then.
     jobs_top: Cell<isize>,
     tag_hint: Cell<usize>,
-    /// The pool's lanes as of the last look; grows when there are new ones.
-    pub peers: RefCell<Vec<Arc<LaneShared>>>,
+    /// Has the lane been marked since it was last found empty? (See `lanes.rs`.)
+    pub marked: Cell<bool>,
     /// Recorded joins around the current code, in first or second half, since its
     /// job, stolen fork or outermost call began. A hint: a panic leaves it too high
     /// until the join around it ends.
@@ -161,6 +170,10 @@ pub struct Lane {
     enough: Cell<u32>,
     /// Where the next round of stealing begins.
     pub next_victim: Cell<usize>,
+    /// Where the next round of asking for forks begins.
+    pub next_asked: Cell<usize>,
+    /// What tests bound.
+    pub search_steps: Cell<SearchSteps>,
     /// Is this a worker's lane (else a guest's)?
     pub is_worker: bool,
     /// How many sleepers' wake-ups were put off because the root is taken for
@@ -193,10 +206,12 @@ impl Lane {
             jobs,
             jobs_top: Cell::new(0),
             tag_hint: Cell::new(0),
-            peers: RefCell::new(Vec::new()),
+            marked: Cell::new(false),
             level: Cell::new(0),
             enough: Cell::new(limits::UNPROMOTED_FORKS as u32),
             next_victim: Cell::new(index + 1),
+            next_asked: Cell::new(index + 1),
+            search_steps: Cell::default(),
             is_worker,
             recheck_in: Cell::new(0),
             root_began: Cell::new(None),
@@ -256,6 +271,11 @@ impl Lane {
         let job = self.jobs.pop()?;
         self.jobs_top.set(self.jobs_top.get().wrapping_sub(1));
         Some(job)
+    }
+
+    /// Are there jobs in it?
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
     /// A mark of what lies in the deque of jobs now.

@@ -17,6 +17,7 @@ pub mod handle;
 pub mod iter;
 pub mod job;
 pub mod lane;
+pub mod lanes;
 pub mod latch;
 pub mod many;
 pub mod outstanding;
@@ -26,6 +27,7 @@ pub mod registry;
 pub mod scope;
 pub mod sites;
 pub mod sleep;
+pub mod sleepers;
 pub mod sort;
 pub mod worker;
 

@@ -1,8 +1,10 @@
 //! The registry: what all threads of one pool share.
 //!
-//! Lanes, injector, sleep, gate. Before this: `lane.rs`, `sleep.rs`. After it:
+//! Lanes, injector, sleep, gate. Before this: `lanes.rs`, `sleep.rs`. After it:
 //! `worker.rs`, the loop that a worker runs, and `scope.rs`.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,9 +17,10 @@ use crate::thread::fork::ForkRef;
 use crate::thread::handle::JobHandle;
 use crate::thread::job::{JobRef, SpawnedRef, detached, spawned_static};
 use crate::thread::lane::{Lane, LaneShared, steal_one};
+use crate::thread::lanes::Lanes;
 use crate::thread::sites::{self, Site};
 use crate::thread::sleep::{Provide, Sleep, Work};
-use crate::thread::{context, fork, forked, worker};
+use crate::thread::{context, cpus, fork, forked, worker};
 use threeply_runtime::trace::{Kind, emit};
 
 /// What the builder decided.
@@ -129,9 +132,8 @@ enum Enqueued {
 pub struct Registry {
     /// What the builder decided.
     pub config: Config,
-    /// Every lane that there is; only grows.
-    lanes: Mutex<Vec<Arc<LaneShared>>>,
-    lane_count: AtomicUsize,
+    /// Every lane that there is, and which may have something to steal.
+    pub lanes: Lanes,
     /// Seats that no thread uses, of guests and of workers that ended.
     #[allow(clippy::vec_box)] // a seat has an address while somebody sits there
     free_guests: Mutex<Vec<Box<Seat>>>,
@@ -139,7 +141,7 @@ pub struct Registry {
     /// Guests at work now.
     guests: AtomicUsize,
     /// The lanes whose threads are at work or may be, for `broadcast`.
-    staffed: Mutex<Vec<usize>>,
+    staffed: Mutex<BTreeSet<usize>>,
     /// Jobs from outside, without a scope.
     injector: Injector<JobRef>,
     /// Jobs of scopes that found no lane: rare, and apart from the injector so
@@ -149,8 +151,10 @@ pub struct Registry {
     pub sleep: Sleep,
     /// Whether work may come in.
     pub gate: Gate,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
     cancelled: AtomicUsize,
+    /// Threads of this process that can run at the same time.
+    pub cores: usize,
     born: forked::Generation,
 }
 
@@ -164,22 +168,42 @@ pub struct Seat {
     pub registry: Arc<Registry>,
 }
 
+/// The handles of a pool's threads.
+#[derive(Debug, Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    /// Handles after the last look for threads that had ended.
+    kept: usize,
+}
+
+impl Threads {
+    /// Adds one, and lets go of those that ended whenever the number has doubled:
+    /// O(1) amortized.
+    fn add(&mut self, thread: JoinHandle<()>) {
+        if self.handles.len() >= 2 * self.kept + limits::ENDED_THREADS {
+            self.handles.retain(|thread| !thread.is_finished());
+            self.kept = self.handles.len();
+        }
+        self.handles.push(thread);
+    }
+}
+
 impl Registry {
     /// A pool without threads yet.
     pub fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
-            lanes: Mutex::new(Vec::new()),
-            lane_count: AtomicUsize::new(0),
+            lanes: Lanes::new(),
             free_guests: Mutex::new(Vec::new()),
             free_workers: Mutex::new(Vec::new()),
             guests: AtomicUsize::new(0),
-            staffed: Mutex::new(Vec::new()),
+            staffed: Mutex::new(BTreeSet::new()),
             injector: Injector::new(),
             strays: Injector::new(),
             sleep: Sleep::new(config.threads, config.max_spares),
             gate: Gate::new(),
-            threads: Mutex::new(Vec::new()),
+            threads: Mutex::new(Threads::default()),
             cancelled: AtomicUsize::new(0),
+            cores: cpus::available(),
             born: forked::generation(),
             config,
         })
@@ -213,9 +237,7 @@ impl Registry {
         self.step_in(index);
         match builder.spawn(move || worker::main(Seat { lane, registry })) {
             Ok(thread) => {
-                let mut threads = self.threads.lock().unwrap();
-                threads.retain(|thread| !thread.is_finished());
-                threads.push(thread);
+                self.threads.lock().unwrap().add(thread);
                 Ok(())
             }
             Err(error) => {
@@ -236,11 +258,11 @@ impl Registry {
     }
 
     fn new_lane(&self, is_worker: bool) -> Lane {
-        let mut lanes = self.lanes.lock().unwrap();
-        let lane = Lane::new(lanes.len(), is_worker);
-        lanes.push(lane.shared.clone());
-        self.lane_count.store(lanes.len(), Ordering::Release); // with `Seat::refresh_peers`
-        lane
+        self.lanes.add(|index| {
+            let lane = Lane::new(index, is_worker);
+            let shared = lane.shared.clone();
+            (lane, shared)
+        })
     }
 
     /// Gives a worker's lane back when its thread ends.
@@ -263,6 +285,7 @@ impl Registry {
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
                 let seat = self.1.take().expect("left once");
+                seat.unmark();
                 let mut free = self.0.free_guests.lock().unwrap();
                 self.0
                     .guests
@@ -329,24 +352,24 @@ impl Registry {
 
     /// The thread of lane `index` begins or resumes work.
     pub fn step_in(&self, index: usize) {
-        self.staffed.lock().unwrap().push(index);
+        self.staffed.lock().unwrap().insert(index);
     }
 
     /// The thread of lane `index` stops; nothing more comes into its inbox.
     pub fn step_out(&self, index: usize) {
-        self.staffed.lock().unwrap().retain(|lane| *lane != index);
+        self.staffed.lock().unwrap().remove(&index);
     }
 
     /// Puts a job into the inbox of each thread that is at work or may be; `make`
     /// is told the lane's number.
     pub fn post_to_all(&self, mut make: impl FnMut(usize) -> Option<JobRef>) {
-        let lanes = self.lanes.lock().unwrap().clone();
         let staffed = self.staffed.lock().unwrap();
         for &index in staffed.iter() {
             if let Some(job) = make(index) {
                 emit(Kind::JobPost, line!(), job.address(), index as u64);
-                lanes[index].inbox.push(job);
-                lanes[index].parker.unpark();
+                let lane = self.lanes.get(index);
+                lane.inbox.push(job);
+                lane.parker.unpark();
             }
         }
     }
@@ -420,20 +443,23 @@ impl Registry {
 
     /// Is there work that an idle worker could take?
     pub fn has_work(&self) -> bool {
-        if self.has_injected() {
-            return true;
-        }
-        let lanes = self.lanes.lock().unwrap();
-        lanes.iter().any(|lane| lane.has_work())
+        self.has_injected() || self.any_marked(LaneShared::has_work)
     }
 
     /// Is there a job that needs a thread? (A fork's owner runs it itself.)
     fn has_jobs(&self) -> bool {
-        if self.has_injected() {
-            return true;
-        }
-        let lanes = self.lanes.lock().unwrap();
-        lanes.iter().any(|lane| !lane.jobs.is_empty())
+        self.has_injected() || self.any_marked(|lane| !lane.jobs.is_empty())
+    }
+
+    fn any_marked(&self, is_one: impl Fn(&LaneShared) -> bool) -> bool {
+        let found = self.lanes.visit_marked(0, |lane| {
+            if is_one(lane) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        found.is_some()
     }
 
     /// Tells the pool's hook of a panic that no handle will show.
@@ -441,11 +467,6 @@ impl Registry {
         if let Some(hook) = &self.config.on_panic {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(error)));
         }
-    }
-
-    /// The lanes of live workers, for `broadcast`.
-    pub fn lanes(&self) -> Vec<Arc<LaneShared>> {
-        self.lanes.lock().unwrap().clone()
     }
 
     // ---- the end ----
@@ -475,7 +496,6 @@ impl Registry {
     /// Discards what is in the queues, except scopes' jobs, which somebody waits
     /// for.
     fn discard_queued(&self) {
-        let lanes = self.lanes();
         let mut kept = Vec::new();
         let mut discard = |job: JobRef| {
             if job.tag() == 0 {
@@ -488,7 +508,7 @@ impl Registry {
         while let Some(job) = take_from(&self.injector) {
             discard(job);
         }
-        for lane in lanes {
+        for lane in self.lanes.iter() {
             while let Some(job) = steal_one(&lane.jobs) {
                 discard(job);
             }
@@ -519,21 +539,22 @@ impl Registry {
         let me = std::thread::current().id();
         loop {
             let mut threads = self.threads.lock().unwrap();
-            threads.retain(|thread| thread.thread().id() != me);
+            threads.handles.retain(|thread| thread.thread().id() != me);
             if deadline.is_none() {
-                let threads = std::mem::take(&mut *threads);
-                if threads.is_empty() {
+                let ending = std::mem::take(&mut threads.handles);
+                drop(threads);
+                if ending.is_empty() {
                     return 0;
                 }
-                for thread in threads {
+                for thread in ending {
                     let _ = thread.join();
                 }
                 continue;
             }
             let (ended, running): (Vec<_>, Vec<_>) =
-                threads.drain(..).partition(JoinHandle::is_finished);
-            *threads = running;
-            let left = threads.len();
+                threads.handles.drain(..).partition(JoinHandle::is_finished);
+            threads.handles = running;
+            let left = threads.handles.len();
             drop(threads);
             for thread in ended {
                 let _ = thread.join();
@@ -555,49 +576,81 @@ impl Drop for Registry {
 }
 
 impl Seat {
-    /// Runs `f` on what others see of lane `index`.
-    pub fn with_peer<R>(&self, index: usize, f: impl FnOnce(&LaneShared) -> R) -> R {
-        if index >= self.lane.peers.borrow().len() {
-            self.refresh_peers();
-        }
-        let peer = self.lane.peers.borrow()[index].clone();
-        f(&peer)
+    /// The first `Some` that `f` makes of a marked lane other than ours, beginning
+    /// where the last success was.
+    pub fn find_peer<R>(&self, f: impl FnMut(&LaneShared) -> Option<R>) -> Option<R> {
+        self.find_among(usize::MAX, f)
     }
 
-    /// Learns of lanes that are new since the last look.
-    pub fn refresh_peers(&self) {
-        // Acquire: pairs with `new_lane`.
-        let count = self.registry.lane_count.load(Ordering::Acquire);
-        let mut peers = self.lane.peers.borrow_mut();
-        if peers.len() < count {
-            peers.clone_from(&self.registry.lanes.lock().unwrap());
-        }
+    /// [`find_peer`](Self::find_peer) among the next few marked lanes; the next
+    /// look begins behind them.
+    pub fn find_nearby<R>(&self, f: impl FnMut(&LaneShared) -> Option<R>) -> Option<R> {
+        self.find_among(limits::LANES_A_LOOK, f)
     }
 
-    /// The first `Some` that `f` makes of a lane other than ours, beginning where
-    /// the last success was.
-    pub fn find_peer<R>(&self, mut f: impl FnMut(&LaneShared) -> Option<R>) -> Option<R> {
-        self.refresh_peers();
-        let peers = self.lane.peers.borrow();
-        let count = peers.len();
+    fn find_among<R>(
+        &self,
+        limit: usize,
+        mut f: impl FnMut(&LaneShared) -> Option<R>,
+    ) -> Option<R> {
+        let mut looks = 0;
         let start = self.lane.next_victim.get();
-        for offset in 0..count {
-            let at = (start + offset) % count;
-            if at == self.lane.index() {
-                continue;
+        let found = self.registry.lanes.visit_marked(start, |peer| {
+            if peer.index == self.lane.index() {
+                return ControlFlow::Continue(());
             }
-            if let Some(found) = f(&peers[at]) {
-                self.lane.next_victim.set(at);
-                return Some(found);
+            if looks == limit {
+                self.lane.next_victim.set(peer.index);
+                return ControlFlow::Break(None);
             }
+            looks += 1;
+            match f(peer) {
+                Some(found) => {
+                    self.lane.next_victim.set(peer.index);
+                    ControlFlow::Break(Some(found))
+                }
+                None => ControlFlow::Continue(()),
+            }
+        });
+        self.count_steps(looks);
+        found.flatten()
+    }
+
+    fn count_steps(&self, lanes: usize) {
+        let mut steps = self.lane.search_steps.get();
+        steps.rounds += 1;
+        steps.lanes += lanes as u64;
+        self.lane.search_steps.set(steps);
+    }
+
+    /// This lane may have something to steal: call it before the notification.
+    #[inline(always)]
+    pub fn mark(&self) {
+        if !self.lane.marked.get() {
+            self.mark_now();
         }
-        None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn mark_now(&self) {
+        self.lane.marked.set(true);
+        self.registry.lanes.mark(self.lane.index());
+    }
+
+    /// This thread stops, or goes to sleep with nothing of its own left.
+    pub fn unmark(&self) {
+        self.lane.marked.set(false);
+        let shared = &self.lane.shared;
+        self.registry
+            .lanes
+            .found_empty(shared.index, || shared.has_work());
     }
 
     /// Steals a promoted fork, or one that was handed back.
     pub fn steal_fork(&self) -> Option<ForkRef> {
         let thief = self.lane.index();
-        self.find_peer(|peer| peer.steal_fork(thief, true))
+        self.find_nearby(|peer| peer.steal_fork(thief, true))
     }
 
     /// Steals a job: injected, or of another lane.
@@ -605,14 +658,24 @@ impl Seat {
         if let Some(job) = self.take_injected() {
             return Some(job);
         }
-        self.find_peer(|peer| self.lane.steal_jobs_from(peer))
+        let job = self.find_nearby(|peer| self.lane.steal_jobs_from(peer))?;
+        self.mark_what_came_along();
+        Some(job)
+    }
+
+    fn mark_what_came_along(&self) {
+        if self.lane.has_jobs() {
+            self.mark();
+        }
     }
 
     /// Takes a job that came from outside.
     pub fn take_injected(&self) -> Option<JobRef> {
-        self.lane
-            .steal_injected(&self.registry.injector)
-            .or_else(|| self.take_stray())
+        if let Some(job) = self.lane.steal_injected(&self.registry.injector) {
+            self.mark_what_came_along();
+            return Some(job);
+        }
+        self.take_stray()
     }
 
     /// Takes a job of some scope that is in no lane.
@@ -624,14 +687,19 @@ impl Seat {
         }
     }
 
-    /// Asks every lane for a fork.
+    /// Asks lanes for a fork: the next few, and others the next time.
     pub fn demand_forks(&self) {
-        let peers = self.lane.peers.borrow();
-        for (at, peer) in peers.iter().enumerate() {
-            if at != self.lane.index() {
-                peer.demand_fork();
+        let lanes = &self.registry.lanes;
+        let count = lanes.count();
+        let asked = count.min(limits::LANES_A_LOOK);
+        let start = self.lane.next_asked.get();
+        for at in start..start + asked {
+            if at % count != self.lane.index() {
+                lanes.get(at % count).demand_fork();
             }
         }
+        self.lane.next_asked.set((start + asked) % count);
+        self.count_steps(asked);
     }
 
     /// Adds a job of this thread.
@@ -641,6 +709,7 @@ impl Seat {
     #[inline(always)]
     pub fn push_job(&self, job: JobRef, tag: usize) {
         self.lane.push_job(job, tag);
+        self.mark();
         let work = if tag == 0 {
             Work::Job
         } else {
@@ -718,6 +787,7 @@ impl Seat {
     pub fn offer_fork(&self) {
         self.lane.shared.demand.0.store(false, Ordering::Relaxed);
         if self.lane.forks.promote() {
+            self.mark();
             self.notify_fork(self.lane.index());
         }
     }
@@ -781,4 +851,86 @@ fn take_from(queue: &Injector<JobRef>) -> Option<JobRef> {
 /// Runs forks and jobs of others, for tests and workers.
 pub fn run_fork(fork: ForkRef, seat: &Seat) {
     fork::run_stolen(fork, seat);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::thread::lane::SearchSteps;
+    use crate::thread::{borrowed, scope};
+
+    const WORKERS: usize = 1000;
+
+    fn a_thousand_workers() -> Arc<Registry> {
+        let registry = Registry::new(Config {
+            threads: WORKERS,
+            max_spares: 0,
+            name: "crowd".to_owned(),
+            thread_name: None,
+            stack_size: Some(limits::MIN_STACK_SIZE),
+            on_start: None,
+            on_exit: None,
+            on_panic: None,
+            idle_exit: None,
+            pin: false,
+        });
+        registry.start().unwrap();
+        registry
+    }
+
+    /// Ends the workers, and sums up what they did.
+    fn end(registry: &Arc<Registry>) -> SearchSteps {
+        registry.close();
+        assert_eq!(registry.join_threads(None), 0);
+        let ended = registry.free_workers.lock().unwrap();
+        assert_eq!(ended.len(), WORKERS);
+        let mut sum = SearchSteps::default();
+        for steps in ended.iter().map(|lane| lane.search_steps.get()) {
+            sum.rounds += steps.rounds;
+            sum.lanes += steps.lanes;
+        }
+        sum
+    }
+
+    #[test]
+    fn a_thousand_workers_start_and_end_without_looking_at_each_other() {
+        let registry = a_thousand_workers();
+        let steps = end(&registry);
+        assert!(steps.rounds >= 2 * WORKERS as u64);
+        assert_eq!(steps.lanes, 0, "nobody has offered anything");
+    }
+
+    #[test]
+    fn a_round_costs_the_same_among_a_thousand_workers_at_work() {
+        let registry = a_thousand_workers();
+        let done = AtomicUsize::new(0);
+        for _ in 0..3 {
+            registry.take_part(Site::of_type::<Registry>(), |seat| {
+                scope::run(seat, |scope| {
+                    for _ in 0..WORKERS {
+                        scope.spawn(|scope| {
+                            scope.spawn(|_| {
+                                done.fetch_add(1, Ordering::Relaxed);
+                            });
+                        });
+                    }
+                });
+            });
+            let sum = registry.spawn(|| crate::thread::join(|| 1, || 2));
+            assert_eq!(sum.wait().unwrap(), (1, 2));
+        }
+        assert_eq!(done.into_inner(), 3 * WORKERS);
+        let told = borrowed::broadcast(&registry, |index| index);
+        assert!(told.into_iter().eq(0..WORKERS));
+        let steps = end(&registry);
+        let most = steps.rounds * limits::LANES_A_LOOK as u64;
+        assert!(
+            steps.lanes <= most,
+            "{} lanes in {} rounds",
+            steps.lanes,
+            steps.rounds
+        );
+    }
 }

@@ -117,7 +117,7 @@ where
             this.outstanding.end_here();
         } else if this.outstanding.end_elsewhere() {
             // The scope may be gone (B3).
-            seat.with_peer(owner, |owner| owner.parker.unpark());
+            seat.registry.lanes.get(owner).parker.unpark();
         }
     }
 
@@ -243,7 +243,7 @@ fn tagged_in_sight(seat: &Seat, tag: usize) -> bool {
 
 /// Steals a job of the scope `tag` from where one was seen last.
 fn steal_tagged(seat: &Seat, tag: usize) -> Option<JobRef> {
-    let found = seat.find_peer(|peer| {
+    let found = seat.find_nearby(|peer| {
         if peer.tag_hint.load(Ordering::Relaxed) != tag {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Who sleeps, who is woken, and how many threads may run: the sleep protocol.
 //!
 //! Its argument (nobody sleeps on work, nobody is woken in vain) stands in
-//! `README-sleep.md` beside this file; read `parker.rs` before. Nothing here
+//! `README-sleep.md` beside this file; read `parker.rs` and `sleepers.rs` before. Nothing here
 //! knows what a job is: pushing and looking belong to the caller, in the order
 //! that each method states.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::switch::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::switch::{Mutex, Weakening, fence_unless, weakened};
 use crate::thread::parker::Parker;
+use crate::thread::sleepers::Sleepers;
 
 /// What a sleeper would get up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ impl Counts {
     }
 }
 
+/// A sleeper that is looked for.
 #[derive(Debug)]
 struct Sleeper {
     lane: usize,
@@ -75,8 +77,10 @@ struct Sleeper {
 /// Guarded by `Sleep::inner`.
 #[derive(Debug, Default)]
 struct Inner {
-    /// The youngest last: its caches are the warmest, so it is woken first.
-    sleepers: Vec<Sleeper>,
+    /// Those that anything may wake; the youngest first.
+    idle: Sleepers,
+    /// Those that wait for something particular; the youngest last.
+    picky: Vec<Sleeper>,
     /// Threads that hold no permit and linger, to be used again.
     retired: Vec<Sleeper>,
     /// Threads that exist and don't linger.
@@ -108,8 +112,8 @@ pub enum Provide {
 ///   BLOCKED -- unblock --> RUNNING
 /// ```
 /// Invariants:
-/// - **S1** A thread counts as idle (picky) exactly while it is in `sleepers`
-///   with that interest; both change under the lock.
+/// - **S1** A thread counts as idle (picky) exactly while it is in `idle`
+///   (`picky`); both change under the lock.
 /// - **S2** Who leaves SEARCHING looks into every queue afterwards: before it
 ///   parks, or (the last one) after it found work.
 /// - **S3** Running and searching threads, plus `deficit`, less `excess`, are the
@@ -117,6 +121,7 @@ pub enum Provide {
 #[derive(Debug)]
 pub struct Sleep {
     counts: AtomicU64,
+    permits: u64,
     /// Threads that came back from blocking to find their permit lent.
     excess: AtomicUsize,
     inner: Mutex<Inner>,
@@ -128,6 +133,7 @@ impl Sleep {
     pub fn new(threads: usize, spares: usize) -> Self {
         Self {
             counts: AtomicU64::new(DEFICIT * threads as u64),
+            permits: threads as u64,
             excess: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 startable: threads + spares,
@@ -151,6 +157,21 @@ impl Sleep {
     #[inline]
     pub fn idle(&self) -> usize {
         self.load().idle() as usize
+    }
+
+    /// Threads that search.
+    #[inline]
+    pub fn searching(&self) -> usize {
+        self.load().searching() as usize
+    }
+
+    /// Threads of the pool that run something, by S3; a hint.
+    #[inline]
+    pub fn running(&self) -> usize {
+        let counts = self.load();
+        let with_permit = self.permits + self.excess.load(Ordering::Relaxed) as u64;
+        let not_running = counts.deficit() + counts.idle() + counts.searching();
+        with_permit.saturating_sub(not_running) as usize
     }
 
     /// Is anybody on the way to look into every queue?
@@ -190,15 +211,16 @@ impl Sleep {
     /// once more, and either [`retract`](Self::retract) or park (S2).
     pub fn fall_asleep(&self, lane: usize, interest: Interest, parker: &Arc<Parker>) {
         let mut inner = self.inner.lock().unwrap();
-        inner.sleepers.push(Sleeper {
-            lane,
-            interest,
-            parker: parker.clone(),
-        });
         if interest == Interest::Anything {
+            inner.idle.push(lane, parker.clone());
             self.counts
                 .fetch_add(IDLE.wrapping_sub(SEARCHING), Ordering::Relaxed);
         } else {
+            inner.picky.push(Sleeper {
+                lane,
+                interest,
+                parker: parker.clone(),
+            });
             self.counts.fetch_add(PICKY, Ordering::Relaxed);
         }
         drop(inner);
@@ -211,19 +233,20 @@ impl Sleep {
     /// worker is SEARCHING afterwards in both cases.
     pub fn retract(&self, lane: usize) {
         let mut inner = self.inner.lock().unwrap();
-        if let Some(at) = inner.sleepers.iter().position(|s| s.lane == lane) {
-            let sleeper = inner.sleepers.remove(at);
-            self.count_as_woken(sleeper.interest);
+        if inner.idle.remove(lane).is_some() {
+            self.count_idle_as_woken();
+        } else if let Some(at) = inner.picky.iter().rposition(|s| s.lane == lane) {
+            inner.picky.remove(at);
+            self.counts.fetch_sub(PICKY, Ordering::Relaxed);
         }
     }
 
-    fn count_as_woken(&self, interest: Interest) {
-        if interest == Interest::Anything {
-            self.counts
-                .fetch_add(SEARCHING.wrapping_sub(IDLE), Ordering::Relaxed);
-        } else {
-            self.counts.fetch_sub(PICKY, Ordering::Relaxed);
-        }
+    /// Woken counts as searching from now on, not from when it runs: the next
+    /// pushes needn't wake a second one (a burst wakes one thread, which wakes the
+    /// next if there is more).
+    fn count_idle_as_woken(&self) {
+        self.counts
+            .fetch_add(SEARCHING.wrapping_sub(IDLE), Ordering::Relaxed);
     }
 
     // ---- the pusher's side ----
@@ -253,24 +276,21 @@ impl Sleep {
             Work::ScopeJob(tag) => Some(Interest::Scope(tag)),
             Work::Fork(lane) => Some(Interest::ForksOf(lane)),
         };
-        let mut at = inner
-            .sleepers
+        let at = inner
+            .picky
             .iter()
             .rposition(|sleeper| Some(sleeper.interest) == wanted);
-        if at.is_none() && counts.searching() == 0 {
-            at = inner
-                .sleepers
-                .iter()
-                .rposition(|sleeper| sleeper.interest == Interest::Anything);
-        }
-        if let Some(at) = at {
-            let sleeper = inner.sleepers.remove(at);
-            // Woken counts as searching from now on, not from when it runs: the
-            // next pushes needn't wake a second one (a burst wakes one thread,
-            // which wakes the next if there is more).
-            self.count_as_woken(sleeper.interest);
+        let woken = if let Some(at) = at {
+            self.counts.fetch_sub(PICKY, Ordering::Relaxed);
+            Some(inner.picky.remove(at).parker)
+        } else if counts.searching() == 0 {
+            inner.idle.pop().inspect(|_| self.count_idle_as_woken())
+        } else {
+            None
+        };
+        if let Some(parker) = woken {
             drop(inner);
-            sleeper.parker.unpark();
+            parker.unpark();
             return Provide::Done;
         }
         if matches!(work, Work::Fork(_)) || counts.searching() != 0 || counts.deficit() == 0 {
@@ -386,7 +406,7 @@ impl Sleep {
     /// RETIRED → gone; false if somebody has just asked for the thread again.
     pub fn leave(&self, lane: usize) -> bool {
         let mut inner = self.inner.lock().unwrap();
-        match inner.retired.iter().position(|s| s.lane == lane) {
+        match inner.retired.iter().rposition(|s| s.lane == lane) {
             Some(at) => {
                 inner.retired.remove(at);
                 inner.startable += 1;
@@ -408,12 +428,16 @@ impl Sleep {
     /// Wakes everybody, so that they look at what has changed.
     pub fn wake_all(&self) {
         let mut inner = self.inner.lock().unwrap();
-        let sleepers = std::mem::take(&mut inner.sleepers);
-        for sleeper in &sleepers {
-            self.count_as_woken(sleeper.interest);
+        while let Some(parker) = inner.idle.pop() {
+            self.count_idle_as_woken();
+            parker.unpark();
         }
-        for sleeper in sleepers.iter().chain(&inner.retired) {
+        for sleeper in inner.picky.drain(..) {
+            self.counts.fetch_sub(PICKY, Ordering::Relaxed);
             sleeper.parker.unpark();
+        }
+        for thread in &inner.retired {
+            thread.parker.unpark();
         }
     }
 }

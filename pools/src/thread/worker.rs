@@ -119,6 +119,7 @@ fn search(seat: &Seat) -> Option<Found> {
         if let Some(found) = search_awake(seat) {
             return Some(found);
         }
+        seat.unmark();
         sleep.fall_asleep(lane.index(), Interest::Anything, parker);
         if seat.registry.has_work() || !lane.shared.inbox.is_empty() {
             sleep.retract(lane.index());
@@ -162,12 +163,20 @@ fn search_awake(seat: &Seat) -> Option<Found> {
             }
             return Some(found);
         }
-        seat.demand_forks();
-        // Guests at work and the other workers use every core already.
-        let crowded = seat.registry.guests() != 0
-            && seat.registry.guests() + seat.registry.sleep.live() - seat.registry.sleep.idle()
-                > seat.registry.config.threads;
-        if crowded || !patience.pause() {
+        let registry = &seat.registry;
+        let guests = registry.guests();
+        if guests + registry.sleep.running() != 0 {
+            seat.demand_forks();
+        }
+        // Guests at work and the other workers use every core already; or so many
+        // search that this one would only take turns with them.
+        let crowded = guests != 0
+            && guests + registry.sleep.live() - registry.sleep.idle() > registry.config.threads;
+        if crowded
+            || registry.sleep.searching() > registry.cores
+            || registry.gate.has_ended()
+            || !patience.pause()
+        {
             return None;
         }
     }
@@ -178,6 +187,7 @@ fn linger(seat: &Seat) -> bool {
     let lane = &seat.lane;
     let sleep = &seat.registry.sleep;
     hand_over_jobs(lane, seat);
+    seat.unmark();
     step_out(seat);
     let deadline = Instant::now() + limits::SPARE_LINGER;
     loop {

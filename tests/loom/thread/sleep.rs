@@ -1,17 +1,32 @@
-//! `pools/src/thread/sleep.rs` and the gate of `registry.rs`.
+//! `pools/src/thread/sleep.rs`, the marks of `lanes.rs`, and the gate of `registry.rs`.
 //!
 //! Nobody parks here: a model ends by looking whether the sleeper was woken, so
 //! that a lost wake-up is an assertion's failure and not a deadlock.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use threeply_pools::switch::{Owner, Steal, Weakening, weaken};
+use threeply_pools::thread::lane::Lane;
+use threeply_pools::thread::lanes::Lanes;
 use threeply_pools::thread::parker::Parker;
 use threeply_pools::thread::registry::Gate;
 use threeply_pools::thread::sleep::{Interest, Provide, Sleep, Work};
 
 use crate::explore::explore;
+
+fn one_lane() -> Lanes {
+    let lanes = Lanes::new();
+    lanes.add(|index| ((), Lane::new(index, true).shared));
+    lanes
+}
+
+fn is_marked(lanes: &Lanes) -> bool {
+    let found = lanes.visit_marked(0, |_| ControlFlow::Break(()));
+    found.is_some()
+}
 
 fn push_against_park_model() {
     explore(3, || {
@@ -19,16 +34,19 @@ fn push_against_park_model() {
         assert!(sleep.take_permit());
         let parker = Arc::new(Parker::new());
         let jobs = Owner::<usize>::new_lifo();
+        let lanes = Arc::new(one_lane());
         let (other, bed, thief) = (sleep.clone(), parker.clone(), jobs.stealer());
+        let marks = lanes.clone();
         let worker = thread::spawn(move || {
             other.fall_asleep(0, Interest::Anything, &bed);
-            let seen = !thief.is_empty();
+            let seen = is_marked(&marks) && !thief.is_empty();
             if seen {
                 other.retract(0);
             }
             seen
         });
         jobs.push(1);
+        lanes.mark(0);
         assert_eq!(sleep.notify(Work::Job), Provide::Done);
         let seen = worker.join().unwrap();
         assert!(seen || parker.take_token(), "a worker sleeps on a job");
@@ -44,6 +62,33 @@ fn push_against_park() {
 #[should_panic(expected = "a worker sleeps on a job")]
 fn push_against_park_broken() {
     weaken(Weakening::SkipPushFence, push_against_park_model);
+}
+
+fn mark_against_unmark_model() {
+    explore(3, || {
+        let lanes = Arc::new(one_lane());
+        lanes.mark(0); // by what was there before
+        let handed_back = Arc::new(AtomicBool::new(false));
+        let (marks, there) = (lanes.clone(), handed_back.clone());
+        let owner = thread::spawn(move || {
+            marks.found_empty(0, || there.load(Ordering::Relaxed));
+        });
+        handed_back.store(true, Ordering::Relaxed);
+        lanes.mark(0);
+        owner.join().unwrap();
+        assert!(is_marked(&lanes), "a lane with a fork isn't marked");
+    });
+}
+
+#[test]
+fn mark_against_unmark() {
+    mark_against_unmark_model();
+}
+
+#[test]
+#[should_panic(expected = "a lane with a fork isn't marked")]
+fn mark_against_unmark_broken() {
+    weaken(Weakening::SkipMarkRecheck, mark_against_unmark_model);
 }
 
 fn two_sleepers_model() {
