@@ -247,7 +247,9 @@ impl Patience {
         if self.rounds > limits::SEARCH_ROUNDS {
             return false;
         }
-        if self.rounds > limits::SEARCH_YIELD_AFTER {
+        // At first, too: whoever was woken by the job just done, or brings the next
+        // one, may wait for this very core.
+        if self.rounds == 1 || self.rounds > limits::SEARCH_YIELD_AFTER {
             std::thread::yield_now();
         } else {
             for _ in 0..limits::SEARCH_PAUSE {
