@@ -5,6 +5,7 @@ mod iterators;
 mod many;
 mod random;
 mod stress;
+mod terms;
 mod traps;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
