@@ -9,7 +9,7 @@
 //! | `crash` | [`process`] | the same until the worker dies → an error for that job → a new worker |
 //!
 //! Nothing of the order is written down here. Each program runs while a
-//! [trace](threeply_runtime::trace) is recorded; [`story`] picks the events that
+//! [trace] is recorded; [`story`] picks the events that
 //! belong to the life and sorts them as they came; [`states`] knows, for each kind of
 //! event, which state changes with it; [`page`] prints. So a step that the engines
 //! don't make any more is gone from here too, and one that comes as a surprise is told.

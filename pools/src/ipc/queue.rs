@@ -307,7 +307,7 @@ pub struct Queue<T> {
 
 impl<T> Queue<T> {
     /// A queue of up to so many messages, and up to
-    /// [`QUEUE_BYTES`](super::limits::QUEUE_BYTES) of them.
+    /// [`QUEUE_BYTES`] of them.
     ///
     /// # Errors
     /// [`Error::Memory`]; [`Error::Config`] for no messages.

@@ -31,7 +31,7 @@
 //! | the owner of a loop that stands still | [`EventLoop::dump`](crate::EventLoop::dump) |
 //! | any thread | [`Handle::dump`](crate::Handle::dump); of a loop that doesn't turn, what it [publishes](publish) |
 //! | a person at a terminal | `kill -USR1`, if the loop was built [so](crate::Builder::dump_on_signal) |
-//! | nobody: it is told | the report of [`shutdown`](crate::EventLoop::shutdown), the [watchdog](watchdog) |
+//! | nobody: it is told | the report of [`shutdown`](crate::EventLoop::shutdown), the [watchdog] |
 //!
 //! # What it costs
 //! Nothing while nobody asks, but for the name of who took a lock (one store a
