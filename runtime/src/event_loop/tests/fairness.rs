@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::watchdog;
-use crate::limits::{ITEMS_PER_OPERATION, POLL_BUDGET};
+use crate::io::{AsyncReadExt, AsyncWriteExt};
+use crate::limits::{EVENTS_AT_ONCE, ITEMS_PER_OPERATION, POLL_BUDGET};
+use crate::net::UnixStream;
 use crate::sync::local::mpsc;
 use crate::time::{sleep, timeout};
 use crate::{EventLoop, block_on, spawn, yield_now};
@@ -87,6 +89,63 @@ fn a_flood_of_wakes_from_another_thread_starves_no_timer() {
         elapsed
     });
     assert!(elapsed >= Duration::from_millis(5));
+}
+
+#[test]
+fn sockets_that_are_always_ready_starve_neither_timers_nor_tasks_nor_other_threads() {
+    let _watchdog = watchdog();
+    // More than one look at epoll tells of, so that sockets wait for their turn too.
+    const PAIRS: usize = EVENTS_AT_ONCE / 2 + 20;
+    block_on(async {
+        let stop = Rc::new(Cell::new(false));
+        let mut flood = Vec::new();
+        for _ in 0..PAIRS {
+            let (mut near, mut far) = UnixStream::pair().unwrap();
+            let (ours, theirs) = (stop.clone(), stop.clone());
+            let echoed = Rc::new(Cell::new(0_u64));
+            let count = echoed.clone();
+            // Each end has something to read from the other at any time.
+            near.write_all(b"ball").await.unwrap();
+            let throw = spawn(async move {
+                let mut buf = [0; 1];
+                while !ours.get() && near.read(&mut buf).await.is_ok_and(|read| read == 1) {
+                    let _ = near.write_all(&buf).await;
+                }
+            });
+            let back = spawn(async move {
+                let mut buf = [0; 1];
+                while !theirs.get() && far.read(&mut buf).await.is_ok_and(|read| read == 1) {
+                    let _ = far.write_all(&buf).await;
+                    count.set(count.get() + 1);
+                }
+            });
+            flood.push((echoed, throw, back));
+        }
+        // A timer, again and again; a task of this loop; a task from another thread.
+        for _ in 0..5 {
+            sleep(Duration::from_micros(100)).await;
+            let local = spawn(async { yield_now().await });
+            local.await.unwrap();
+            let handle = crate::Handle::current();
+            let remote = crate::unblock(move || handle.block_on(|| async { 7 }));
+            assert_eq!(remote.await.unwrap().unwrap(), 7);
+        }
+        // Nor do the sockets starve one another.
+        while flood.iter().any(|(echoed, ..)| echoed.get() < 100) {
+            sleep(Duration::from_micros(100)).await;
+        }
+        let counts = || flood.iter().map(|(echoed, ..)| echoed.get());
+        let (least, most) = (counts().min().unwrap(), counts().max().unwrap());
+        assert!(
+            most <= least * 20,
+            "one echoed {least} times, another {most}"
+        );
+        stop.set(true);
+        for (_, throw, back) in flood {
+            throw.await.unwrap();
+            back.await.unwrap();
+        }
+    });
 }
 
 #[test]
