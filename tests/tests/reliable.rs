@@ -6,11 +6,18 @@
 //! test, by our own `Command`.
 #![allow(unsafe_code)] // One signal disposition is changed, in a process for that.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::time::TimeValLike;
 use threeply_runtime::io::{AsyncReadExt, AsyncWriteExt, copy};
 use threeply_runtime::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use threeply_runtime::process::{Command, Stdio};
@@ -20,6 +27,9 @@ use threeply_runtime::time::{sleep, timeout};
 use threeply_runtime::{block_on, spawn, unblock};
 
 const ALONE: &str = "THREEPLY_TEST_ALONE";
+
+/// Where the clients in another process connect to.
+const CLIENT: &str = "THREEPLY_TEST_CLIENT";
 
 /// Fails instead of hanging.
 fn run<F: Future>(test: F) -> F::Output {
@@ -46,6 +56,13 @@ fn alone(name: &str, files: u64, body: impl FnOnce()) {
         output.status
     );
     assert!(text.contains("1 passed"), "no test of this name? {text}");
+}
+
+/// What this process has used of the CPU.
+fn cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+    let used = usage.user_time() + usage.system_time();
+    Duration::from_micros(used.num_microseconds().unsigned_abs())
 }
 
 #[test]
@@ -89,6 +106,104 @@ fn ten_thousand_resets_cost_nothing() {
 }
 
 #[test]
+fn ten_thousand_at_once_are_reset_by_another_process() {
+    // Both ends of so many don't fit in one process; here and there not even one.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let files = hard.min(10_100);
+    let count = files as usize - 100;
+    if let Ok(address) = std::env::var(CLIENT) {
+        return clients_that_reset(address.parse().unwrap(), count);
+    }
+    let name = "ten_thousand_at_once_are_reset_by_another_process";
+    alone(name, files, || {
+        let before = open_fds().unwrap();
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", name, "--test-threads=1"]);
+            command.env(CLIENT, &address).stdin(Stdio::piped());
+            let mut clients = command.stdout(Stdio::null()).spawn().unwrap();
+            let mut serving = Vec::with_capacity(count);
+            for _ in 0..count {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                serving.push(spawn(async move { stream.read(&mut [0; 8]).await }));
+            }
+            assert!(open_fds().unwrap() >= before + count);
+            // All are there: now they may go.
+            drop(clients.stdin.take());
+            let mut resets = 0;
+            for task in serving {
+                let error = task.await.unwrap().unwrap_err();
+                resets += usize::from(error.kind() == ErrorKind::ConnectionReset);
+            }
+            assert_eq!(resets, count);
+            assert!(clients.wait().await.unwrap().success());
+            // And the server serves.
+            let mut client = TcpStream::connect(&*address).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            client.write_all(b"!").await.unwrap();
+            assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 1);
+        });
+        assert_eq!(open_fds().unwrap(), before);
+    });
+}
+
+/// Connects so often, waits for the end of stdin, and resets all at once.
+fn clients_that_reset(address: SocketAddr, count: usize) {
+    run(async {
+        let mut clients = Vec::with_capacity(count);
+        for _ in 0..count {
+            let client = TcpStream::connect_addr(address).await.unwrap();
+            client.set_linger(Some(Duration::ZERO)).unwrap();
+            clients.push(client);
+        }
+        let _ = unblock(|| std::io::stdin().read(&mut [0; 1])).await;
+    });
+}
+
+#[test]
+fn a_flood_of_connections_does_not_keep_others_from_being_served() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = Rc::new(Cell::new(0_u32));
+        let count = accepted.clone();
+        let serving = spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.set(count.get() + 1);
+                drop(spawn(async move {
+                    let (mut reader, mut writer) = stream.split();
+                    let _ = copy(&mut reader, &mut writer).await;
+                }));
+            }
+        });
+        let mut guest = TcpStream::connect_addr(address).await.unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        // As fast as a thread can; each leaves by a reset, so that no port is used up.
+        let flood = unblock(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let stream = std::net::TcpStream::connect(address).unwrap();
+                let stream = TcpStream::from_std(stream).unwrap();
+                stream.set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        // Some hundred round trips, in the midst of at least as many newcomers.
+        let mut served = 0;
+        while served < 200 || accepted.get() < 1_000 {
+            guest.write_all(b"hello").await.unwrap();
+            let mut buf = [0; 5];
+            guest.read_exact(&mut buf).await.unwrap();
+            served += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        flood.await.unwrap();
+        serving.abort();
+    });
+}
+
+#[test]
 fn a_server_without_descriptors_waits_and_then_serves_everybody() {
     let name = "a_server_without_descriptors_waits_and_then_serves_everybody";
     alone(name, 64, || {
@@ -99,11 +214,13 @@ fn a_server_without_descriptors_waits_and_then_serves_everybody() {
             for _ in 0..10 {
                 clients.push(TcpStream::connect_addr(address).await.unwrap());
             }
+            let mut guest = clients.remove(0);
+            let (mut host, _) = listener.accept().await.unwrap();
             let mut hoard = Vec::new();
             while let Ok(file) = File::open("/dev/null") {
                 hoard.push(file);
             }
-            let begun = Instant::now();
+            let (begun, used) = (Instant::now(), cpu_time());
             let mut failures = 0;
             while begun.elapsed() < Duration::from_millis(200) {
                 let error = listener.accept().await.unwrap_err();
@@ -111,6 +228,14 @@ fn a_server_without_descriptors_waits_and_then_serves_everybody() {
                 failures += 1;
             }
             assert!(failures <= 6, "{failures} tries in 200 ms: it spins");
+            let used = cpu_time() - used;
+            assert!(
+                used <= Duration::from_millis(50),
+                "{used:?} of CPU: it spins"
+            );
+            // Those who are in are served all the while.
+            guest.write_all(b"!").await.unwrap();
+            assert_eq!(host.read(&mut [0; 8]).await.unwrap(), 1);
             drop(hoard);
             for mut client in clients {
                 let (mut server, _) = listener.accept().await.unwrap();
