@@ -122,6 +122,21 @@ pub enum Weakening {
     ClaimWithoutCas,
     /// Whoever stops reading a worker's replies doesn't look once more.
     LeaveWithoutLook,
+    /// A handle that isn't waited for asks to be told, and doesn't look after that.
+    WatchWithoutLook,
+    /// Whoever notices a death tells nobody who reads that worker's replies.
+    NudgeUntold,
+    /// A job that must be queued leaves quiet workers quiet.
+    SilenceUnbroken,
+    /// Whether a pool takes jobs is found out under an earlier lock than the job gets in.
+    AdmitUnderNextLock,
+    /// A pool that closes its door tells nobody who waits there.
+    CloseUntold,
+    /// A task that gives up its place in the queue's waiting room doesn't pass on that
+    /// it had been called.
+    GiveUpUntold,
+    /// That a job's outcome is on its way isn't noted.
+    DecideUnnoted,
     /// A job's completion doesn't look at whether it was cancelled.
     CompleteOverCancel,
     /// `Sleep::notify…`: the fence between pushing and looking for sleepers.

@@ -302,6 +302,81 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/process/role.rs",
     },
     Model {
+        name: "process::room::room_is_passed_on",
+        proves: "room in the queue reaches a task that waits, although the one before it gives up",
+        file: "pools/src/process/state/room.rs",
+    },
+    Model {
+        name: "process::room::room_is_passed_on_broken",
+        proves: "twin: whoever gives up after it was called tells nobody",
+        file: "pools/src/process/state/room.rs",
+    },
+    Model {
+        name: "process::silence::a_reply_nobody_waits_for_is_read",
+        proves: "a quiet reply whose handle is dropped or awaited is read",
+        file: "pools/src/process/role.rs",
+    },
+    Model {
+        name: "process::silence::a_reply_nobody_waits_for_is_read_broken",
+        proves: "twin: who asks to be told doesn't look after that",
+        file: "pools/src/process/role.rs",
+    },
+    Model {
+        name: "process::silence::a_queued_job_breaks_the_silence",
+        proves: "a job queued behind a quiet reply is sent although nobody waits for that reply",
+        file: "pools/src/process/silence.rs",
+    },
+    Model {
+        name: "process::silence::a_queued_job_breaks_the_silence_broken",
+        proves: "twin: a job that must be queued leaves quiet workers quiet",
+        file: "pools/src/process/silence.rs",
+    },
+    Model {
+        name: "process::silence::a_death_reaches_a_caller_that_sleeps",
+        proves: "a caller that sleeps on its bell alone gets to know of its worker's death, and one buries it",
+        file: "pools/src/process/role.rs",
+    },
+    Model {
+        name: "process::silence::a_death_reaches_a_caller_that_sleeps_broken",
+        proves: "twin: whoever notices a death tells nobody who reads",
+        file: "pools/src/process/role.rs",
+    },
+    Model {
+        name: "process::shutdown::a_job_gets_in_or_is_refused",
+        proves: "a job that comes while the pool closes is refused or gets an outcome",
+        file: "pools/src/process/admission.rs",
+    },
+    Model {
+        name: "process::shutdown::a_job_gets_in_or_is_refused_broken",
+        proves: "twin: whether the pool is open is found out under an earlier lock",
+        file: "pools/src/process/admission.rs",
+    },
+    Model {
+        name: "process::shutdown::a_task_that_waits_is_sent_away",
+        proves: "a task that goes to wait for room while the pool closes is told",
+        file: "pools/src/process/admission.rs",
+    },
+    Model {
+        name: "process::shutdown::a_task_that_waits_is_sent_away_broken",
+        proves: "twin: a pool that closes its door tells nobody",
+        file: "pools/src/process/admission.rs",
+    },
+    Model {
+        name: "process::end::a_job_ends_in_one_way",
+        proves: "submit against death against cancel: a job is cancelled, fails or waits, never two of them",
+        file: "pools/src/process/claim.rs",
+    },
+    Model {
+        name: "process::end::a_job_ends_in_one_way_broken",
+        proves: "twin: the worker claims by load and store",
+        file: "pools/src/process/claim.rs",
+    },
+    Model {
+        name: "process::end::a_job_ends_in_one_way_undecided_broken",
+        proves: "twin: that an outcome is on its way isn't noted under the pool's lock",
+        file: "pools/src/process/cell.rs",
+    },
+    Model {
         name: "process::cell::an_outcome_is_one_and_is_told",
         proves: "death against cancel: one outcome, and the waiting task is woken",
         file: "pools/src/process/cell.rs",

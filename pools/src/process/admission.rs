@@ -8,9 +8,10 @@ use crate::process::error::Error;
 use crate::process::job::Job;
 use crate::process::shared::Shared;
 use crate::process::state::{Phase, Placed, State};
+use crate::switch::{MutexGuard, Weakening, weakened};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use threeply_runtime::context::forbid_blocking;
@@ -26,14 +27,38 @@ enum Tried {
     Never(Error),
 }
 
-/// Lets a job in if there is room.
-fn admit(state: &mut State, job: Job, quiet: bool) -> Tried {
+/// Whether the pool takes jobs.
+fn knock(state: &State) -> Result<(), Error> {
     if let Some(failure) = &state.broken {
-        return Tried::Never(Error::Broken(failure.clone()));
+        return Err(Error::Broken(failure.clone()));
     }
-    if state.phase != Phase::Open {
-        return Tried::Never(Error::ShutDown);
+    match state.phase {
+        Phase::Open => Ok(()),
+        Phase::Draining | Phase::Closed => Err(Error::ShutDown),
     }
+}
+
+/// Lets a job in if the pool takes jobs and there is room, all under one lock.
+fn admit<'s>(
+    shared: &'s Shared,
+    mut state: MutexGuard<'s, State>,
+    job: Job,
+    quiet: bool,
+) -> (MutexGuard<'s, State>, Tried) {
+    let open = knock(&state);
+    if weakened(Weakening::AdmitUnderNextLock) {
+        drop(state);
+        state = shared.lock();
+    }
+    let tried = match open {
+        Ok(()) => enter(&mut state, job, quiet),
+        Err(error) => Tried::Never(error),
+    };
+    (state, tried)
+}
+
+/// Lets a job in if there is room.
+fn enter(state: &mut State, job: Job, quiet: bool) -> Tried {
     if state.must_queue() && !state.has_room(&job) {
         return Tried::Full(job);
     }
@@ -54,7 +79,9 @@ impl Shared {
     pub fn accept(&self, mut job: Job, quiet: bool, wait: bool) -> Result<Admitted, Error> {
         let mut state = self.lock();
         loop {
-            match admit(&mut state, job, quiet) {
+            let tried;
+            (state, tried) = admit(self, state, job, quiet);
+            match tried {
                 Tried::In(placed) => return Ok(self.after_admission(state, placed)),
                 Tried::Never(error) => return Err(error),
                 Tried::Full(_) if !wait => return Err(Error::Full),
@@ -91,7 +118,7 @@ impl Shared {
     }
 
     /// Takes no more jobs; the supervisor does the rest.
-    pub(crate) fn drain(&self, deadline: Option<Instant>) {
+    pub fn drain(&self, deadline: Option<Instant>) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Draining;
@@ -101,7 +128,9 @@ impl Shared {
         }
         drop(state);
         self.ring_supervisor();
-        self.tell_of_change();
+        if !weakened(Weakening::CloseUntold) {
+            self.tell_of_change();
+        }
     }
 }
 
@@ -130,9 +159,9 @@ impl Future for Admission {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
         let job = self.job.take().expect("not polled after it was ready");
-        match admit(&mut state, job, true) {
+        let (mut state, tried) = admit(&shared, shared.lock(), job, true);
+        match tried {
             Tried::In(placed) => {
                 if let Some(place) = self.place.take() {
                     state.room.leave(place);
@@ -152,7 +181,7 @@ impl Future for Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(place) = self.place
-            && !self.shared.lock().room.leave(place)
+            && self.shared.lock().room.give_up(place)
         {
             // It had been called, so whoever is next can have its room.
             self.shared.tell_of_change();

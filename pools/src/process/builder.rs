@@ -9,24 +9,20 @@ use crate::process::encode::{encode, locate};
 use crate::process::error::Error;
 use crate::process::fork_server::ForkServer;
 use crate::process::limits;
-use crate::process::oom::OomCounter;
 use crate::process::output::Output;
-use crate::process::output::reader::Outputs;
 use crate::process::page::SharedFile;
 use crate::process::pool::ProcessPool;
 use crate::process::shared::Shared;
 use crate::process::start::{self, StartMethod};
-use crate::process::state::State;
 use crate::process::supervisor;
 use crate::process::terms::{Retry, Terms};
 use crate::process::trampoline::Call;
 use crate::process::worker::hook;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use threeply_runtime::sys::eventfd::EventFd;
 
 /// How a pool is to be; see [`Builder`] for what each means.
 #[derive(Debug, Clone)]
@@ -40,15 +36,41 @@ pub struct Options {
     /// There while the pool lives, if that is its start method.
     pub(crate) fork_server: Option<Arc<ForkServer>>,
     pub(crate) spinning: bool,
-    pub(crate) queue_jobs: usize,
+    /// How many jobs may wait for a worker.
+    pub queue_jobs: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) jobs_per_worker: u64,
     pub(crate) recycle_above: Option<u64>,
     pub(crate) idle_exit: Option<Duration>,
     pub(crate) stdout: Output,
-    pub(crate) stderr: Output,
+    /// Where the stderr of workers goes.
+    pub stderr: Output,
     pub(crate) terms: Terms,
     pub(crate) initializer: Option<Initializer>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            name: None,
+            stack_size: limits::STACK,
+            memory_limit: None,
+            start_in_main: false,
+            start_method: StartMethod::Exec,
+            fork_server: None,
+            spinning: true,
+            queue_jobs: limits::QUEUE_JOBS,
+            queue_bytes: limits::QUEUE_BYTES,
+            jobs_per_worker: u64::MAX,
+            recycle_above: None,
+            idle_exit: None,
+            stdout: Output::inherit(),
+            stderr: Output::relay(),
+            terms: Terms::default(),
+            initializer: None,
+        }
+    }
 }
 
 /// Runs first in every worker.
@@ -60,38 +82,11 @@ pub(crate) struct Initializer {
 }
 
 /// Sets up a [`ProcessPool`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "a builder makes a pool only when `build` is called"]
 pub struct Builder {
     options: Options,
     initializer_error: Option<Arc<str>>,
-}
-
-impl Default for Builder {
-    fn default() -> Builder {
-        Builder {
-            options: Options {
-                workers: std::thread::available_parallelism().map_or(1, usize::from),
-                name: None,
-                stack_size: limits::STACK,
-                memory_limit: None,
-                start_in_main: false,
-                start_method: StartMethod::Exec,
-                fork_server: None,
-                spinning: true,
-                queue_jobs: limits::QUEUE_JOBS,
-                queue_bytes: limits::QUEUE_BYTES,
-                jobs_per_worker: u64::MAX,
-                recycle_above: None,
-                idle_exit: None,
-                stdout: Output::inherit(),
-                stderr: Output::relay(),
-                terms: Terms::default(),
-                initializer: None,
-            },
-            initializer_error: None,
-        }
-    }
 }
 
 impl Builder {
@@ -313,30 +308,7 @@ impl Builder {
         if options.start_method == StartMethod::ForkServer {
             options.fork_server = Some(ForkServer::get(in_main));
         }
-        let need = |what| move |source| Error::Resources { what, source };
-        let arguments_file = SharedFile::new(c"threeply-arguments", limits::PAGE, limits::ARENA)
-            .map_err(need("no memory file for arguments"))?;
-        let mapping = arguments_file
-            .map(true)
-            .map_err(need("no address space for arguments"))?;
-        let supervisor_bell = Arc::new(EventFd::new().map_err(need("no eventfd"))?);
-        let outputs = if options.stdout.is_read() || options.stderr.is_read() {
-            Outputs::start().map_err(need("no thread to read what workers write"))?
-        } else {
-            Outputs::none()
-        };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(&options, Arc::clone(&supervisor_bell))),
-            outputs,
-            terms: options.terms.clone().shared(),
-            changed: Condvar::new(),
-            arguments: Arc::new(Arena::new(mapping, 0)),
-            arguments_file,
-            supervisor_bell,
-            oom: OomCounter::new(),
-            guarded: AtomicBool::new(false),
-            options,
-        });
+        let shared = Arc::new(Shared::new(options)?);
         for slot in 0..shared.options.workers {
             if shared.options.idle_exit.is_some() && slot > 0 {
                 break; // The others come when there is work for them.

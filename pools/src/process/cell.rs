@@ -12,6 +12,11 @@
 //! One lock decides who comes first; what runs because of it (a waker, a
 //! callback) runs after the lock is released, on the completing thread.
 //!
+//! An outcome is found under the pool's lock ([`Cell::decide`]) and delivered after that
+//! one is released. Between the two a job is in nobody's books any more, and yet it has
+//! run: so who cancels it asks [`Cell::is_decided`] first, and cancels, under the same lock
+//! ([`Cell::withdraw`]).
+//!
 //! Read before this: nothing. Read after it: [`super::handle`].
 //!
 //! Rejected: a lock-free state word (the lock is uncontended, and its 15 ns are
@@ -19,7 +24,9 @@
 
 use crate::process::error::JobError;
 use crate::process::reply::Reply;
-use crate::switch::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Weakening, weakened};
+use crate::switch::{
+    AtomicBool, AtomicU32, Condvar, Mutex, MutexGuard, Ordering, Weakening, weakened,
+};
 use std::fmt;
 use std::task::Waker;
 use std::time::Instant;
@@ -37,6 +44,8 @@ const DONE: u32 = 1;
 pub struct Cell {
     /// `DONE` once there is something to take: lets a look pass without the lock.
     flag: AtomicU32,
+    /// An outcome is on its way. Changed and asked for under the pool's lock.
+    decided: AtomicBool,
     inner: Mutex<Inner>,
     done: Condvar,
 }
@@ -46,6 +55,29 @@ struct Inner {
     waker: Option<Waker>,
     callback: Option<Callback>,
     sleepers: u32,
+}
+
+/// Those who are to be told of an outcome, once no lock is held.
+#[must_use = "they wait to be told"]
+pub struct News<'c> {
+    done: Option<&'c Condvar>,
+    waker: Option<Waker>,
+    callback: Option<Callback>,
+}
+
+impl News<'_> {
+    /// Tells them. Runs a waker and callbacks.
+    pub fn tell(self) {
+        if let Some(done) = self.done {
+            done.notify_all();
+        }
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+        if let Some(callback) = self.callback {
+            callback();
+        }
+    }
 }
 
 enum Phase {
@@ -59,6 +91,7 @@ impl Default for Cell {
     fn default() -> Cell {
         Cell {
             flag: AtomicU32::new(WAITING),
+            decided: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 phase: Phase::Waiting,
                 waker: None,
@@ -74,43 +107,57 @@ impl Cell {
     /// Stores the outcome and tells those who wait. Dropped if the job was
     /// cancelled before.
     pub fn complete(&self, outcome: Outcome) {
-        self.settle(|phase| match phase {
+        let news = self.settle(|phase| match phase {
             Phase::Waiting => *phase = Phase::Done(outcome),
             Phase::Cancelled if weakened(Weakening::CompleteOverCancel) => {
                 *phase = Phase::Done(outcome);
             }
             _ => {}
         });
+        news.tell();
+    }
+
+    /// Notes that an outcome is on its way. Under the pool's lock.
+    #[inline]
+    pub fn decide(&self) {
+        if !weakened(Weakening::DecideUnnoted) {
+            // Relaxed, as in `is_decided`: the lock orders it.
+            self.decided.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an outcome is on its way, or there. Under the pool's lock.
+    pub fn is_decided(&self) -> bool {
+        self.decided.load(Ordering::Relaxed)
     }
 
     /// Waiting → Cancelled. `false` if the job was done before.
     pub fn cancel(&self) -> bool {
+        self.withdraw().map(News::tell).is_some()
+    }
+
+    /// As `cancel`, but tells nobody yet, so that it may be called under a lock. `None` if
+    /// the job was done before.
+    pub fn withdraw(&self) -> Option<News<'_>> {
         let mut cancelled = false;
-        self.settle(|phase| {
+        let news = self.settle(|phase| {
             if let Phase::Waiting = phase {
                 *phase = Phase::Cancelled;
                 cancelled = true;
             }
         });
-        cancelled
+        cancelled.then_some(news)
     }
 
-    fn settle(&self, change: impl FnOnce(&mut Phase)) {
+    fn settle(&self, change: impl FnOnce(&mut Phase)) -> News<'_> {
         let mut inner = self.lock();
         change(&mut inner.phase);
         // Release: pairs with the Acquire load of `is_done`.
         self.flag.store(DONE, Ordering::Release);
-        let (waker, callback) = (inner.waker.take(), inner.callback.take());
-        let sleepers = inner.sleepers > 0;
-        drop(inner);
-        if sleepers {
-            self.done.notify_all();
-        }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        if let Some(callback) = callback {
-            callback();
+        News {
+            done: (inner.sleepers > 0).then_some(&self.done),
+            waker: inner.waker.take(),
+            callback: inner.callback.take(),
         }
     }
 

@@ -34,10 +34,9 @@ impl Shared {
         if !link.look_at_process() {
             return;
         }
-        match link.reader.take() {
-            Some(reader) => self.bury(link, reader),
-            // Its holder sees that the worker has ended when it leaves.
-            None => link.nudge_caller(),
+        // If somebody has it, they see that the worker has ended when they leave.
+        if let Some(reader) = link.reader.take_or(|| link.nudge_caller()) {
+            self.bury(link, reader);
         }
     }
 

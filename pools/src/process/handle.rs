@@ -11,13 +11,14 @@
 
 use threeply_runtime::inspect::{self, WaitsFor};
 
-use crate::process::cell::{Cell, Outcome};
+use crate::process::cell::{Cell, News, Outcome};
 use crate::process::error::JobError;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::shared::Shared;
-use crate::process::state::{Placed, Reason, Verdict};
+use crate::process::state::{Placed, Reason, State, Verdict};
 use crate::process::terms::JobLabel;
+use crate::switch::MutexGuard;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::Future;
@@ -85,9 +86,23 @@ impl<R> JobHandle<R> {
     }
 
     /// Calls `callback` when the job is done: here and now if it is already, else
-    /// on the thread that notices, which it must not block. Several are called in
-    /// the order in which they were given.
+    /// on a thread that the pool keeps for callbacks ([`super::callbacks`]). Several are
+    /// called in the order in which they were given. One that blocks holds up other
+    /// callbacks of the pool, and nothing else.
     pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
+        if self.is_finished() {
+            return callback();
+        }
+        let pool = Arc::downgrade(&self.pool); // Which has the job, which has this.
+        self.when_done(move || match pool.upgrade() {
+            Some(pool) => pool.callbacks.call(Box::new(callback)),
+            None => callback(),
+        });
+    }
+
+    /// As `on_done`, for callbacks of our own, which neither block nor panic: they are
+    /// called by whoever notices.
+    pub(crate) fn when_done(&self, callback: impl FnOnce() + Send + 'static) {
         self.cell.when_done(callback);
         self.watch();
     }
@@ -119,12 +134,12 @@ impl<R> JobHandle<R> {
         let Some((link, seq)) = state.find(Arc::as_ptr(&self.cell).cast()) else {
             // Queued, or done. A cancelled job is dropped when its turn comes.
             let paused = state.waiting_for_retry() > 0;
+            let news = self.withdraw(&state);
             drop(state);
-            let cancelled = self.cell.cancel();
             if paused {
                 self.pool.ring_supervisor(); // Its turn needn't be waited for.
             }
-            return cancelled;
+            return news.map(News::tell).is_some();
         };
         state.recall(&link);
         let begun = state.is_with(&link, seq);
@@ -140,15 +155,26 @@ impl<R> JobHandle<R> {
                 link.kill();
             }
         }
+        // Before it could be sent to the next worker.
+        let news = if begun { None } else { self.withdraw(&state) };
         let links = state.refill_all();
         drop(state);
-        let cancelled = !begun && self.cell.cancel();
+        let cancelled = news.map(News::tell).is_some();
         for other in links {
             other.ring_if_asleep();
         }
         link.nudge_caller();
         self.pool.ring_supervisor();
         cancelled || (begun && kill)
+    }
+
+    /// Cancels the job unless it is with a worker or its outcome is on its way. Under the
+    /// pool's lock, so that neither changes meanwhile.
+    fn withdraw(&self, _: &MutexGuard<'_, State>) -> Option<News<'_>> {
+        if self.cell.is_decided() {
+            return None;
+        }
+        self.cell.withdraw()
     }
 
     /// Waits in the fastest way that there is; `false` if the deadline has passed.
@@ -165,9 +191,12 @@ impl<R> JobHandle<R> {
                 loop {
                     self.pool.pump(link, &mut reader);
                     let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                    if self.cell.is_done() || late || !self.is_with(link, *seq) {
+                    if self.cell.is_done() || late {
                         break;
                     }
+                    let Some(first) = self.first_reply(link, *seq) else {
+                        break;
+                    };
                     if spin {
                         spin = false;
                         if link
@@ -179,7 +208,7 @@ impl<R> JobHandle<R> {
                             continue;
                         }
                     }
-                    link.words().wake_caller.ask(*seq);
+                    link.words().wake_caller.ask(first);
                     if !link.has_replies() {
                         link.sleep_for_reply(deadline, self.pool.is_guarded());
                     }
@@ -195,8 +224,17 @@ impl<R> JobHandle<R> {
         self.cell.sleep(deadline)
     }
 
-    fn is_with(&self, link: &Arc<Link>, seq: u64) -> bool {
-        !link.has_ended() && !link.sent_garbage() && self.pool.lock().is_with(link, seq)
+    /// From which reply on to read while we wait for reply `seq`: the first that is
+    /// still to come, since nobody else reads those that others wait for. `None` if ours
+    /// won't come.
+    fn first_reply(&self, link: &Arc<Link>, seq: u64) -> Option<u64> {
+        if link.has_ended() || link.sent_garbage() {
+            return None;
+        }
+        let mut state = self.pool.lock();
+        let is_to_come = state.is_with(link, seq);
+        let worker = state.worker(link).filter(|_| is_to_come)?;
+        Some(worker.front()?.next())
     }
 }
 

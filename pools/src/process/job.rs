@@ -20,6 +20,9 @@ use std::time::Duration;
 pub trait Target: Send + Sync {
     /// The outcome of element `index`. Called once for each, without a lock held.
     fn deliver(&self, index: usize, outcome: Outcome);
+    /// An outcome was found and is on its way: it is too late to cancel. Called under the
+    /// pool's lock.
+    fn decided(&self) {}
     /// No more will be delivered for the moment: time to tell whoever waits.
     fn delivered(&self) {}
     /// Whether nobody wants it any more: then it needn't be started.
@@ -34,6 +37,9 @@ pub trait Target: Send + Sync {
 impl Target for Cell {
     fn deliver(&self, _: usize, outcome: Outcome) {
         self.complete(outcome);
+    }
+    fn decided(&self) {
+        self.decide();
     }
     fn is_unwanted(&self) -> bool {
         self.is_done()

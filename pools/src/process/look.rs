@@ -39,7 +39,7 @@ impl Shared {
         self.replace_missing();
         let mut deliveries = Vec::new();
         let mut state = self.lock();
-        close_if_done(&mut state, now, &mut next, &mut deliveries);
+        next.at(state.close_if_done(now, &mut deliveries));
         if state.phase == Phase::Closed && state.workers.iter().all(Option::is_none) {
             drop(state);
             Delivery::deliver_all(&mut deliveries);
@@ -92,24 +92,26 @@ impl Shared {
     }
 }
 
-/// Draining → Closed, if nothing is left or patience is over.
-fn close_if_done(state: &mut State, now: Instant, next: &mut Next, out: &mut Vec<Delivery>) {
-    if state.phase != Phase::Draining {
-        return;
-    }
-    let out_of_patience = state.deadline.is_some_and(|deadline| now >= deadline);
-    if state.outstanding > 0 && !out_of_patience {
-        next.at(state.deadline);
-        return;
-    }
-    state.phase = Phase::Closed;
-    state.fail_queue(|| JobError::ShutDown, out);
-    for worker in state.workers.iter_mut().flatten() {
-        if worker.sent.is_empty() {
-            worker.dismiss(now);
-        } else {
-            worker.link.kill();
+impl State {
+    /// Draining → Closed, if nothing is left or patience is over; else when it will be.
+    pub fn close_if_done(&mut self, now: Instant, out: &mut Vec<Delivery>) -> Option<Instant> {
+        if self.phase != Phase::Draining {
+            return None;
         }
+        let out_of_patience = self.deadline.is_some_and(|deadline| now >= deadline);
+        if self.outstanding > 0 && !out_of_patience {
+            return self.deadline;
+        }
+        self.phase = Phase::Closed;
+        self.fail_queue(|| JobError::ShutDown, out);
+        for worker in self.workers.iter_mut().flatten() {
+            if worker.sent.is_empty() {
+                worker.dismiss(now);
+            } else {
+                worker.link.kill();
+            }
+        }
+        None
     }
 }
 

@@ -477,7 +477,7 @@ pub fn as_completed<R: DeserializeOwned>(
     let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
     for (index, job) in jobs.iter().flatten().enumerate() {
         let done = done.clone();
-        job.on_done(move || {
+        job.when_done(move || {
             let _ = done.send(index);
         });
     }

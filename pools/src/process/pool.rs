@@ -286,6 +286,7 @@ impl ProcessPool {
             let _ = thread.join();
         }
         self.shared.outputs.wait();
+        self.shared.callbacks.wait();
         report
     }
 

@@ -40,6 +40,27 @@ impl<T> Role<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Takes the right to do what can't be left undone. If somebody has it, `nudge` is to
+    /// make that one look again, or leave.
+    pub fn take_or(&self, nudge: impl FnOnce()) -> Option<T> {
+        let right = self.take();
+        if right.is_none() && !weakened(Weakening::NudgeUntold) {
+            nudge();
+        }
+        right
+    }
+
+    /// For one who has never had the right: `ask` for the next ring, `look` whether
+    /// something has come before that, and take the right then. If somebody has it, they
+    /// look after this, when they leave.
+    pub fn watch(&self, ask: impl FnOnce(), look: impl FnOnce() -> bool) -> Option<T> {
+        ask();
+        if weakened(Weakening::WatchWithoutLook) || !look() {
+            return None;
+        }
+        self.take()
+    }
+
     /// Steps 1 to 4: `ask` for the next ring, put the right back, `look` whether
     /// something has come meanwhile. Returns the right if there is something to
     /// do and nobody else has taken it.

@@ -5,9 +5,11 @@
 
 use crate::process::arena::Arena;
 use crate::process::builder::{Initializer, Options};
+use crate::process::callbacks::Callbacks;
 use crate::process::cell::Outcome;
-use crate::process::error::JobError;
+use crate::process::error::{Error, JobError};
 use crate::process::job::{Arguments, Job, Target};
+use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::oom::OomCounter;
 use crate::process::output::reader::Outputs;
@@ -15,9 +17,10 @@ use crate::process::page::{RingBytes, SharedFile};
 use crate::process::ring::Writer;
 use crate::process::state::{Delivery, Phase, State};
 use crate::process::terms::Terms;
+use crate::switch::{Condvar, Mutex, MutexGuard};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use threeply_runtime::sys::eventfd::EventFd;
 
@@ -35,12 +38,46 @@ pub struct Shared {
     /// The terms of jobs that come without any of their own.
     pub(crate) terms: Option<Arc<Terms>>,
     pub(crate) oom: OomCounter,
+    /// Where callbacks of users run.
+    pub(crate) callbacks: Callbacks,
     /// Whether the supervisor has a thread of its own.
     pub(crate) guarded: AtomicBool,
     pub(crate) options: Options,
 }
 
 impl Shared {
+    /// A pool that has no worker yet.
+    ///
+    /// # Errors
+    /// [`Error::Resources`]
+    pub fn new(options: Options) -> Result<Shared, Error> {
+        let need = |what| move |source| Error::Resources { what, source };
+        let arguments_file = SharedFile::new(c"threeply-arguments", limits::PAGE, limits::ARENA)
+            .map_err(need("no memory file for arguments"))?;
+        let mapping = arguments_file
+            .map(true)
+            .map_err(need("no address space for arguments"))?;
+        let supervisor_bell = Arc::new(EventFd::new().map_err(need("no eventfd"))?);
+        let outputs = if options.stdout.is_read() || options.stderr.is_read() {
+            Outputs::start().map_err(need("no thread to read what workers write"))?
+        } else {
+            Outputs::none()
+        };
+        Ok(Shared {
+            state: Mutex::new(State::new(&options, Arc::clone(&supervisor_bell))),
+            outputs,
+            terms: options.terms.clone().shared(),
+            changed: Condvar::new(),
+            arguments: Arc::new(Arena::new(mapping, 0)),
+            arguments_file,
+            supervisor_bell,
+            oom: OomCounter::new(),
+            callbacks: Callbacks::default(),
+            guarded: AtomicBool::new(false),
+            options,
+        })
+    }
+
     /// The state, under its lock.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -221,14 +221,16 @@ impl Shared {
     /// Asks for the supervisor's bell on behalf of a job whose caller doesn't read the
     /// reply itself; takes the reply if it is there.
     pub fn watch(&self, link: &Arc<Link>) {
-        let mut state = self.lock();
-        if let Some(seq) = state.wake_from(link) {
-            link.words().wake_supervisor.ask(seq);
-        }
-        drop(state);
+        let ask = || {
+            let mut state = self.lock();
+            if let Some(seq) = state.wake_from(link) {
+                link.words().wake_supervisor.ask(seq);
+            }
+        };
         // It may be there already. If somebody else reads, they look once more.
-        if link.has_replies() {
-            self.pump_if_free(link);
+        if let Some(mut reader) = link.reader.watch(ask, || link.has_replies()) {
+            self.pump(link, &mut reader);
+            self.leave(link, reader);
         }
     }
 }

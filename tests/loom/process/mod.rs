@@ -4,5 +4,9 @@
 mod bell;
 mod cell;
 mod claim;
+mod end;
 mod ring;
 mod role;
+mod room;
+mod shutdown;
+mod silence;

@@ -1,6 +1,6 @@
 //! Jobs: arguments, results, panics, waiting, cancelling, the full queue.
 
-use crate::{builder, end, new_pool, watchdog};
+use crate::{builder, end, gate, hold, kill_myself, new_pool, until, watchdog};
 use std::time::Duration;
 use threeply_pools::process::{Error, JobError, ProcessPool};
 
@@ -246,4 +246,105 @@ fn a_job_whose_handle_nobody_asks_holds_nothing_up() {
     is_done.recv().unwrap();
     std::mem::forget(pool.submit(|n: u8| n, 7).unwrap());
     end(pool); // Waits for that one.
+}
+
+#[test]
+fn a_callback_that_blocks_holds_up_neither_jobs_nor_the_news_of_a_death() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (gate, path) = gate();
+    let told = pool.submit(hold, path).unwrap();
+    let (enter, entered) = std::sync::mpsc::channel();
+    let (leave, left) = std::sync::mpsc::channel::<()>();
+    told.on_done(move || {
+        enter.send(()).unwrap();
+        let _ = left.recv();
+    });
+    drop(gate);
+    entered.recv().unwrap();
+    assert!(told.is_finished());
+    let dying = pool.submit(|()| kill_myself(), ()).unwrap();
+    assert!(matches!(dying.wait(), Err(JobError::Died(_))));
+    let awaited = pool.submit(|n: u8| n, 1).unwrap();
+    until(|| awaited.is_finished());
+    drop(leave);
+    end(pool);
+}
+
+#[test]
+fn a_callback_may_end_the_pool_and_wait_for_that() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (gate, path) = gate();
+    let told = pool.submit(hold, path).unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    told.on_done(move || {
+        end(pool);
+        done.send(()).unwrap();
+    });
+    drop(gate);
+    is_done.recv().unwrap();
+}
+
+#[test]
+fn a_result_needn_t_wait_for_one_behind_it_that_is_waited_for() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    for n in 0..100 {
+        pool.call(|n: u8| n, n).unwrap().unwrap(); // So brief that jobs are sent ahead.
+    }
+    let (first_gate, first_path) = gate();
+    let (second_gate, second_path) = gate();
+    let first = pool.submit(hold, first_path).unwrap();
+    let second = pool.submit(hold, second_path).unwrap();
+    assert!(!first.is_finished());
+    let (tell, task) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        second.wait().unwrap();
+    });
+    let status = format!("/proc/self/task/{}/stat", task.recv().unwrap());
+    until(|| std::fs::read_to_string(&status).unwrap().contains(") S "));
+    drop(first_gate);
+    until(|| first.is_finished());
+    drop(second_gate);
+    waits.join().unwrap();
+    end(pool);
+}
+
+#[test]
+fn a_cancelled_job_never_runs() {
+    let _dog = watchdog();
+    let pool = new_pool(2);
+    let ledger = tempfile::NamedTempFile::new().unwrap();
+    let path = ledger.path().to_str().unwrap().to_owned();
+    fn note((path, number): (String, u32)) {
+        use std::io::Write;
+        let mut ledger = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        ledger.write_all(&number.to_ne_bytes()).unwrap();
+    }
+    let mut cancelled = Vec::new();
+    let jobs: Vec<_> = (0..2000u32)
+        .map(|number| pool.submit(note, (path.clone(), number)).unwrap())
+        .collect();
+    // From the end, so as to meet the workers.
+    for (number, job) in (0u32..2000).zip(&jobs).rev() {
+        if job.cancel() {
+            cancelled.push(number);
+        }
+    }
+    for (number, job) in (0u32..).zip(jobs) {
+        let outcome = job.wait();
+        let is_cancelled = matches!(outcome, Err(JobError::Cancelled));
+        assert_eq!(is_cancelled, cancelled.contains(&number), "{number}");
+    }
+    end(pool);
+    let ran = std::fs::read(ledger.path()).unwrap();
+    for number in ran.chunks_exact(4) {
+        let number = u32::from_ne_bytes(number.try_into().unwrap());
+        assert!(
+            !cancelled.contains(&number),
+            "{number} was cancelled, and ran"
+        );
+    }
 }

@@ -101,6 +101,7 @@ impl State {
                 self.keep_for_later(again, Instant::now() + pause);
                 continue;
             }
+            sent.job.target.decided();
             for at in sent.settled..sent.job.count {
                 let outcome = Err(error(&sent.job));
                 if !sent.job.target.is_internal() {

@@ -4,8 +4,10 @@
 //! A task keeps its place, by number, until it has been let in or gives up. When
 //! there is room for `n` jobs the first `n` are woken, not all of them; one that
 //! gives up after it was woken passes that on
-//! ([`Admission`](crate::process::admission::Admission)).
+//! ([`Admission`](crate::process::admission::Admission)). The model with a twin that
+//! doesn't is `tests/loom/process/room.rs`.
 
+use crate::switch::{Weakening, weakened};
 use std::collections::BTreeMap;
 use std::task::Waker;
 
@@ -29,9 +31,15 @@ impl Room {
         id
     }
 
-    /// Waits no more. `false` if it had been woken.
-    pub fn leave(&mut self, id: u64) -> bool {
-        self.waiting.remove(&id).is_some()
+    /// Waits no more, having been let in.
+    pub fn leave(&mut self, id: u64) {
+        self.waiting.remove(&id);
+    }
+
+    /// Waits no more, without having been let in. `true` if it had been called: then
+    /// the next is to be.
+    pub fn give_up(&mut self, id: u64) -> bool {
+        self.waiting.remove(&id).is_none() && !weakened(Weakening::GiveUpUntold)
     }
 
     /// Whether nobody waits.
@@ -63,10 +71,10 @@ mod tests {
         let second = room.wait(None, waker);
         assert_eq!(room.wait(Some(first), waker), first);
         assert_eq!(room.call(1).len(), 1);
-        assert!(!room.leave(first), "called");
+        assert!(room.give_up(first), "called");
         assert_eq!(room.wait(Some(first), waker), first, "before the second");
         assert_eq!(room.call(1).len(), 1);
-        assert!(room.leave(second), "not called");
+        assert!(!room.give_up(second), "not called");
         assert!(room.is_empty());
     }
 }

@@ -138,12 +138,8 @@ impl State {
         if worker.open == 0 {
             // It was idle: whoever reads the reply sets the words anew.
             // The first word of a new one is for the supervisor in any case.
-            worker.quiet = quiet && worker.stage == Stage::Ready;
-            if worker.quiet {
-                words.wake_supervisor.silence();
-            } else {
-                words.wake_supervisor.ask(seq);
-            }
+            let quiet = quiet && worker.stage == Stage::Ready;
+            worker.silence.begin(quiet, seq, &words.wake_supervisor);
             let now = Instant::now();
             if let Some(idle) = worker.idle_since.take() {
                 let think = now.duration_since(idle).as_nanos() as u64;
@@ -214,7 +210,7 @@ impl State {
     /// which reads what there is and asks to be told from now on.
     pub fn break_silence(&mut self) -> bool {
         let workers = self.workers.iter_mut().flatten();
-        workers.fold(false, |any, worker| std::mem::take(&mut worker.quiet) | any)
+        workers.fold(false, |any, worker| worker.silence.interrupt() | any)
     }
 
     /// Sends queued jobs to a worker, as far ahead as is sensible.

@@ -51,6 +51,7 @@ impl State {
             } else {
                 Arc::clone(&sent.job.target)
             };
+            target.decided();
             emit(Kind::ReplyIn, line!(), u64::from(link.pid), header.seq);
             worker.open -= 1;
             worker.done += 1;
@@ -148,7 +149,7 @@ impl State {
     pub fn wake_from(&mut self, link: &Arc<Link>) -> Option<u64> {
         let brief = self.job_ns.is_some_and(|ns| ns < 20_000);
         let worker = self.worker(link)?;
-        worker.quiet = false;
+        worker.silence.end();
         if let Stage::Starting { .. } = worker.stage {
             return Some(0);
         }

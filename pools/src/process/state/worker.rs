@@ -6,6 +6,7 @@ use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::page::{RingBytes, request_counters};
 use crate::process::ring::Writer;
+use crate::process::silence::Silence;
 use crate::process::wire;
 use crate::switch::Ordering;
 use std::collections::VecDeque;
@@ -98,8 +99,8 @@ pub struct Worker {
     /// How long callers take between a result and the next job, smoothed.
     pub(super) think_ns: u64,
     pub(super) busy_seen: (u64, u64),
-    /// Its reply rings nobody but the caller who has that job.
-    pub(super) quiet: bool,
+    /// Whether its replies ring nobody but the caller who has that job.
+    pub(super) silence: Silence,
     /// Set before the pool kills it.
     pub verdict: Option<Verdict>,
     /// What it said when it failed to start.
@@ -126,7 +127,7 @@ impl Worker {
             idle_since: None,
             think_ns: u64::MAX / 2,
             busy_seen: (0, 0),
-            quiet: false,
+            silence: Silence::default(),
             verdict: None,
             complaint: None,
         }
