@@ -1,6 +1,6 @@
 //! What jobs get and give besides bytes: descriptors, and memory without copying.
 
-use crate::{builder, end, kill, new_pool, watchdog};
+use crate::{builder, end, kill, new_pool, until, watchdog};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -83,6 +83,8 @@ fn a_job_with_descriptors_survives_the_death_of_a_worker_that_has_not_begun_it()
         let pids = pool.worker_pids();
         let victim = nix::unistd::Pid::from_raw(pids[0].cast_signed());
         nix::sys::signal::kill(victim, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        let status = format!("/proc/{victim}/stat"); // It may just have been looking for work.
+        until(|| std::fs::read_to_string(&status).unwrap().contains(") T "));
         let (read, write) = pipe();
         let job = pool.submit(write_to, (write, "late".to_owned())).unwrap();
         kill(pids[0]);
