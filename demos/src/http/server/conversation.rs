@@ -19,6 +19,7 @@
 //! Replies to pipelined requests are collected and written together as long as
 //! the next request is there already.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -65,6 +66,11 @@ pub struct Conversation<S> {
     end: usize,
     /// Replies that are not yet written.
     out: Vec<u8>,
+}
+
+thread_local! {
+    /// Where the first bytes after a pause arrive, whichever connection they are of.
+    static FIRST_BYTES: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::HTTP_BUFFER_BYTES]);
 }
 
 /// Why a conversation is over.
@@ -175,19 +181,22 @@ impl<S: Duplex + 'static> Conversation<S> {
     /// Transitions 1 and 5.
     async fn wait_for_first_byte(&mut self) -> Result<(), End> {
         self.flush().await?;
-        // Nothing is kept for a connection that says nothing. The first bytes
-        // go to the stack of this future, not to a buffer of its own.
+        // Nothing is kept for a connection that says nothing: what comes first, mostly
+        // a whole request, arrives in a place that all share, and is as large here as
+        // it is. So it takes one system call to receive it, and no waiting buffer.
         self.buffer = Vec::new();
         (self.start, self.end) = (0, 0);
-        let mut first = [0; 1];
-        let read = self
-            .shutdown
-            .run(stream::read(&mut self.stream, &mut first));
-        match time::timeout(self.limits.idle_timeout, read).await {
-            Ok(Ok(Ok(1))) => {
-                self.buffer = vec![0; limits::HTTP_BUFFER_BYTES];
-                self.buffer[0] = first[0];
-                self.end = 1;
+        let stream = &mut self.stream;
+        let read = poll_fn(|cx| {
+            FIRST_BYTES.with_borrow_mut(|first| {
+                let read = Pin::new(&mut *stream).poll_read(cx, first);
+                read.map_ok(|n| first[..n].to_vec())
+            })
+        });
+        match time::timeout(self.limits.idle_timeout, self.shutdown.run(read)).await {
+            Ok(Ok(Ok(first))) if !first.is_empty() => {
+                self.end = first.len();
+                self.buffer = first;
                 Ok(())
             }
             _ => Err(End::Close),
@@ -356,9 +365,10 @@ impl<S: Duplex + 'static> Conversation<S> {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.end == self.buffer.len() {
-            let larger = (self.buffer.len() * 2).max(limits::HTTP_BUFFER_BYTES);
-            self.buffer.resize(larger, 0);
+        if self.buffer.len() < limits::HTTP_BUFFER_BYTES {
+            self.buffer.resize(limits::HTTP_BUFFER_BYTES, 0);
+        } else if self.end == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
         }
         let n = stream::read(&mut self.stream, &mut self.buffer[self.end..]).await?;
         self.end += n;
