@@ -178,6 +178,10 @@ pub enum Weakening {
     LookAfterUnlock,
     /// `ipc::semaphore`: giving permits back wakes nobody.
     ReleaseUntold,
+    /// `ipc::semaphore`: what the dead hold isn't taken back.
+    DeadKeepPermits,
+    /// `ipc::barrier`: nobody looks whether a party has died.
+    DeathUnseen,
     /// `ipc::barrier`: the last party doesn't open the barrier for those asleep.
     OpenUntold,
     /// `ipc::queue`: a message is taken into account before it has been copied.

@@ -482,6 +482,11 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/ipc/semaphore.rs",
     },
     Model {
+        name: "ipc::semaphore::a_dead_partys_permit_returns_broken",
+        proves: "twin: what the dead hold isn't taken back",
+        file: "pools/src/ipc/semaphore.rs",
+    },
+    Model {
         name: "ipc::barrier::all_go_on_and_one_leads",
         proves: "all parties go on, and one was the last",
         file: "pools/src/ipc/barrier.rs",
@@ -494,6 +499,11 @@ pub const MODELS: &[Model] = &[
     Model {
         name: "ipc::barrier::a_death_breaks_it",
         proves: "who waits for one that dies is told",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::barrier::a_death_breaks_it_broken",
+        proves: "twin: nobody looks whether a party has died",
         file: "pools/src/ipc/barrier.rs",
     },
     Model {

@@ -109,6 +109,9 @@ impl Gate {
 
     /// Breaks it if a party has died.
     fn look_around<'a, P: Party>(&'a self, door: &mut Door<'a, P>) {
+        if weakened(Weakening::DeathUnseen) {
+            return;
+        }
         if door.party().sweep() != self.deaths.load(Ordering::Relaxed) && !self.is_broken() {
             self.break_it(door);
         }

@@ -110,6 +110,7 @@ impl<const N: usize> Permits<N> {
         for held in &self.held {
             if let Some((token, count)) = holder(held.load(Ordering::Relaxed))
                 && !door.party().is_alive(token)
+                && !weakened(Weakening::DeadKeepPermits)
             {
                 held.store(0, Ordering::Relaxed);
                 self.add(count);

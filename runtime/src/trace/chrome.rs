@@ -32,7 +32,7 @@ impl Trace {
     ///
     /// ```
     /// # use threeply_runtime::trace;
-    /// # let Ok(session) = trace::start() else { return };
+    /// # let Ok(session) = trace::start() else { return Ok(()) };
     /// let mut document = Vec::new();
     /// session.stop().write_chrome(&mut document)?;
     /// assert!(document.starts_with(br#"{"displayTimeUnit":"ns","traceEvents":["#));

@@ -22,7 +22,7 @@ impl Trace {
     ///
     /// ```
     /// # use threeply_runtime::trace;
-    /// # let Ok(session) = trace::start() else { return };
+    /// # let Ok(session) = trace::start() else { return Ok(()) };
     /// let mut page = Vec::new();
     /// session.stop().write_html(&mut page)?;
     /// assert!(page.starts_with(b"<!doctype html>"));

@@ -56,7 +56,7 @@ impl Trace {
     ///
     /// ```
     /// # use threeply_runtime::trace;
-    /// # let Ok(session) = trace::start() else { return };
+    /// # let Ok(session) = trace::start() else { return Ok(()) };
     /// let mut document = Vec::new();
     /// session.stop().write_model(&mut document)?;
     /// assert!(document.starts_with(br#"{"format":"threeply-trace","version":1"#));

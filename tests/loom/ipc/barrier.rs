@@ -61,3 +61,11 @@ fn all_go_on_and_one_leads_broken() {
 fn a_death_breaks_it() {
     explore(2, a_death_breaks_it_model);
 }
+
+#[test]
+#[should_panic(expected = "a sleeper was forgotten")]
+fn a_death_breaks_it_broken() {
+    weaken(Weakening::DeathUnseen, || {
+        explore(2, a_death_breaks_it_model);
+    });
+}

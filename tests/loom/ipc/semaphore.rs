@@ -55,3 +55,11 @@ fn a_permit_returns_broken() {
 fn a_dead_partys_permit_returns() {
     explore(2, || a_permit_returns_model(true));
 }
+
+#[test]
+#[should_panic(expected = "a sleeper was forgotten")]
+fn a_dead_partys_permit_returns_broken() {
+    weaken(Weakening::DeadKeepPermits, || {
+        explore(2, || a_permit_returns_model(true));
+    });
+}

@@ -1,6 +1,6 @@
 //! `Channel`: messages of every size, ends that go away at every moment.
 
-use crate::{kill, succeeds, wait_to_be_killed};
+use crate::{kill, stop, succeeds, wait_to_be_killed};
 use std::time::Duration;
 use threeply_pools::ipc::{Channel, Error, Event, Mutex, Process, channel, duplex};
 use threeply_tests::watchdog::watchdog;
@@ -92,6 +92,8 @@ fn a_peer_killed_in_the_middle_of_a_message_is_told_as_such() {
     let process = Process::spawn(flood, there).unwrap();
     // The first packets are there; all of it doesn't fit.
     assert!(here.poll(Duration::from_secs(30)).unwrap());
+    // Stopped, so that it can't put the rest into the room that reading makes.
+    stop(&process);
     assert!(matches!(here.try_recv(), Err(Error::WouldBlock)));
     kill(&process);
     assert!(matches!(here.recv(), Err(Error::Truncated)));

@@ -24,6 +24,15 @@ pub(crate) fn kill(process: &Process) {
     assert_eq!(process.exit_code(), Some(-9));
 }
 
+/// Stops a process, and waits until it stands still.
+pub(crate) fn stop(process: &Process) {
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(process.pid()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT).unwrap();
+}
+
 /// Joins a process that must have succeeded.
 pub(crate) fn succeeds(process: Process) {
     let status = process.join().unwrap();
