@@ -97,3 +97,10 @@ pub const CHUNK_MAX: Duration = Duration::from_millis(10);
 
 /// The most items in an automatic chunk of `map`, to bound its memory.
 pub const CHUNK_ITEMS: usize = 4096;
+
+/// How often a pool's watchdog looks within its limit: a stall is told at most a
+/// quarter of the limit late.
+pub const WATCHDOG_LOOKS: u32 = 4;
+
+/// The least limit of a pool's watchdog: jobs may well take that long.
+pub const WATCHDOG_MIN: Duration = Duration::from_millis(1);

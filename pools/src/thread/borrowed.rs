@@ -7,10 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::JobError;
+use crate::thread::activity;
 use crate::thread::context;
+use crate::thread::dump::Work;
 use crate::thread::handle::{JobHandle, refuse_on_event_loop};
 use crate::thread::job::spawned;
 use crate::thread::registry::Registry;
+use std::panic::Location;
 
 /// The current thread's lane, if it is a worker of this pool.
 fn current_worker(registry: &Arc<Registry>) -> Option<usize> {
@@ -21,7 +24,7 @@ fn current_worker(registry: &Arc<Registry>) -> Option<usize> {
 }
 
 /// See [`ThreadPool::install`](crate::thread::ThreadPool::install).
-pub fn install<F, R>(registry: &Arc<Registry>, f: F) -> R
+pub fn install<F, R>(registry: &Arc<Registry>, site: &'static Location<'static>, f: F) -> R
 where
     F: FnOnce() -> R + Send,
     R: Send,
@@ -30,14 +33,22 @@ where
         return f();
     }
     refuse_on_event_loop();
+    let publish = registry.config.publish_running;
+    let f = || {
+        if publish {
+            activity::during(Work::Job { site }, f)
+        } else {
+            f()
+        }
+    };
     // SAFETY: the handle is waited for right here, and nothing between can panic:
     // what `f` borrows outlives the job.
     let job = unsafe { spawned(f) };
-    resume(registry.submit(job).wait_elsewhere())
+    resume(registry.submit(site, job).wait_elsewhere())
 }
 
 /// See [`ThreadPool::broadcast`](crate::thread::ThreadPool::broadcast).
-pub fn broadcast<F, R>(registry: &Arc<Registry>, f: F) -> Vec<R>
+pub fn broadcast<F, R>(registry: &Arc<Registry>, site: &'static Location<'static>, f: F) -> Vec<R>
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
@@ -51,13 +62,21 @@ where
     let mut handles = Vec::new();
     let f = &f;
     let pool = Arc::as_ptr(registry).addr();
+    let publish = registry.config.publish_running;
     registry.post_to_all(|index| {
         if Some(index) == me {
             return None;
         }
+        let f = move || {
+            if publish {
+                activity::during(Work::Job { site }, || f(index))
+            } else {
+                f(index)
+            }
+        };
         // SAFETY: waited for below, and nothing between can panic.
-        let (job, handle) = unsafe { spawned(move || f(index)) };
-        handles.push((index, JobHandle::new(handle, pool)));
+        let (job, handle) = unsafe { spawned(f) };
+        handles.push((index, JobHandle::new(handle, site, pool)));
         Some(job)
     });
     let mine = me.map(|index| {

@@ -189,6 +189,12 @@ impl<T> Completion<T> {
         self.state.load(Ordering::Acquire) & COMPLETE != 0
     }
 
+    /// Has it begun, or been cancelled?
+    pub fn is_claimed(&self) -> bool {
+        // Relaxed: for dumps, and orders nothing.
+        self.state.load(Ordering::Relaxed) & CLAIMED != 0
+    }
+
     /// Takes the result, if it has come and wasn't taken.
     pub fn try_take(&self) -> Option<Result<T, JobError>> {
         if !self.is_complete() {

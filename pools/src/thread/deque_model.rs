@@ -120,6 +120,12 @@ impl<T: Word> Owner<T> {
 }
 
 impl<T: Word> Thief<T> {
+    /// How many there are, about.
+    pub fn len(&self) -> usize {
+        let front = self.0.front.load(Ordering::Acquire);
+        (self.0.back.load(Ordering::Acquire) - front).max(0) as usize
+    }
+
     /// Is it empty?
     pub fn is_empty(&self) -> bool {
         let front = self.0.front.load(Ordering::Acquire);
@@ -175,6 +181,10 @@ impl<T> Injector<T> {
     /// Adds at the end.
     pub fn push(&self, value: T) {
         self.0.lock().unwrap().push_back(value);
+    }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
     /// Is it empty?
     pub fn is_empty(&self) -> bool {

@@ -14,7 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::switch::UnsafeCell;
 use crate::switch::atomic::{AtomicUsize, Ordering};
+use crate::thread::activity;
 use crate::thread::deque_model::Word;
+use crate::thread::dump::Work;
 use crate::thread::fork_stack::Retired;
 use crate::thread::lane::Lane;
 use crate::thread::latch::Latch;
@@ -134,7 +136,12 @@ pub fn run_stolen(fork: ForkRef, seat: &Seat) {
     let address = fork.address();
     emit(Kind::ForkRun, line!(), address, seat.lane.index() as u64);
     // SAFETY: `run` was set for the type of this fork; we hold it by J2.
-    unsafe { run(fork, seat) };
+    let run = || unsafe { run(fork, seat) };
+    if seat.registry.config.publish_running {
+        activity::during(Work::Fork, run);
+    } else {
+        run();
+    }
     emit(Kind::ForkRunEnd, line!(), address, 0);
 }
 

@@ -1,6 +1,7 @@
 //! [`JobHandle`]: a spawned job as its spawner sees it.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -24,15 +25,18 @@ use crate::thread::{blocking, context};
 pub struct JobHandle<T> {
     job: SpawnedRef<T>,
     taken: bool,
+    /// Where it was spawned, for dumps of who waits for it.
+    site: &'static Location<'static>,
     /// The pool, by its registry's address.
     pool: usize,
 }
 
 impl<T> JobHandle<T> {
-    pub(crate) fn new(job: SpawnedRef<T>, pool: usize) -> Self {
+    pub(crate) fn new(job: SpawnedRef<T>, site: &'static Location<'static>, pool: usize) -> Self {
         Self {
             job,
             taken: false,
+            site,
             pool,
         }
     }
@@ -180,7 +184,14 @@ impl<T> Future for JobHandle<T> {
         );
         match self.job.completion().poll_take(cx) {
             Poll::Pending => {
-                inspect::note(|| WaitsFor::other("a job of a thread pool"));
+                inspect::note(|| {
+                    let claimed = self.job.completion().is_claimed();
+                    let state = if claimed { "runs" } else { "queued" };
+                    let site = self.site;
+                    WaitsFor::other(format!(
+                        "a job of a thread pool, spawned at {site}: {state}"
+                    ))
+                });
                 Poll::Pending
             }
             Poll::Ready(result) => {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use crate::limits;
 use crate::switch::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::switch::{Mutex, Owner, Steal, Thief};
+use crate::thread::activity::Activity;
 use crate::thread::deque_model::Word;
 use crate::thread::fork::ForkRef;
 use crate::thread::fork_stack::ForkStack;
@@ -47,6 +48,8 @@ pub struct LaneShared {
     pub returned: Mailbox<ForkRef>,
     /// Jobs that only this lane's thread may run (`broadcast`).
     pub inbox: Mailbox<JobRef>,
+    /// What the thread is at, for dumps.
+    pub activity: Activity,
 }
 
 impl LaneShared {
@@ -199,6 +202,7 @@ impl Lane {
             parker: Arc::new(Parker::new()),
             returned: Mailbox::default(),
             inbox: Mailbox::default(),
+            activity: Activity::default(),
         });
         Self {
             shared,

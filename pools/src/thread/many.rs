@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -213,6 +214,7 @@ type Chunk<R> = (Vec<Result<R, JobError>>, Duration);
 #[must_use = "a map runs only as far ahead as it is iterated"]
 pub struct Map<I: Iterator, F, R> {
     registry: Arc<Registry>,
+    site: &'static Location<'static>,
     input: I,
     f: Arc<F>,
     flying: VecDeque<(usize, JobHandle<Chunk<R>>)>,
@@ -245,7 +247,7 @@ where
                 return;
             }
             let (f, len) = (self.f.clone(), items.len());
-            let job = self.registry.spawn(move || {
+            let job = self.registry.spawn(self.site, move || {
                 let began = Instant::now();
                 let results = items
                     .into_iter()
@@ -317,6 +319,7 @@ impl ThreadPool {
     /// let squares: Result<Vec<_>, _> = pool.map(1..=4, |n| n * n).collect();
     /// assert_eq!(squares.unwrap(), [1, 4, 9, 16]);
     /// ```
+    #[track_caller]
     pub fn map<I, F, R>(&self, items: I, f: F) -> Map<I::IntoIter, F, R>
     where
         I: IntoIterator,
@@ -328,6 +331,7 @@ impl ThreadPool {
     }
 
     /// [`map`](Self::map) with its chunks and its bound set by hand.
+    #[track_caller]
     pub fn map_with<I, F, R>(&self, items: I, options: MapOptions, f: F) -> Map<I::IntoIter, F, R>
     where
         I: IntoIterator,
@@ -342,6 +346,7 @@ impl ThreadPool {
         };
         Map {
             registry: self.registry().clone(),
+            site: Location::caller(),
             input: items.into_iter(),
             f: Arc::new(f),
             flying: VecDeque::new(),

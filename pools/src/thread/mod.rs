@@ -4,12 +4,14 @@
 //! current thread works for, else the global one. `README.md` beside this file
 //! tells how it works and in which order to read it.
 
+pub mod activity;
 pub mod blocking;
 pub mod borrowed;
 pub mod completion;
 pub mod context;
 pub mod cpus;
 pub mod deque_model;
+pub mod dump;
 pub mod fork;
 pub mod fork_stack;
 pub mod forked;
@@ -29,14 +31,19 @@ pub mod sites;
 pub mod sleep;
 pub mod sleepers;
 pub mod sort;
+pub mod watchdog;
 pub mod worker;
 
 pub use blocking::blocking;
 pub use completion::Outcome;
+pub use dump::{Dump, Work, WorkerDump, WorkerState};
 pub use handle::JobHandle;
 pub use many::{AsCompleted, Map, MapOptions, as_completed, first_error, wait_all, wait_any};
 pub use pool::{Builder, ShutdownReport, ThreadPool};
 pub use scope::Scope;
+pub use watchdog::Stall;
+
+use std::panic::Location;
 
 /// Parallel iterators' traits: `use threeply_pools::thread::prelude::*;`
 pub mod prelude {
@@ -49,22 +56,26 @@ pub mod prelude {
 }
 
 /// [`ThreadPool::spawn`] on the current pool.
+#[track_caller]
 pub fn spawn<F, T>(work: F) -> JobHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    let site = Location::caller();
     context::with(|seat| match seat {
-        Some(seat) => seat.registry.spawn(work),
-        None => ThreadPool::global().spawn(work),
+        Some(seat) => seat.registry.spawn(site, work),
+        None => ThreadPool::global().registry().spawn(site, work),
     })
 }
 
 /// [`ThreadPool::spawn_detached`] on the current pool.
+#[track_caller]
 pub fn spawn_detached(work: impl FnOnce() + Send + 'static) {
+    let site = Location::caller();
     context::with(|seat| match seat {
-        Some(seat) => seat.registry.spawn_detached(work),
-        None => ThreadPool::global().spawn_detached(work),
+        Some(seat) => seat.registry.spawn_detached(site, work),
+        None => ThreadPool::global().registry().spawn_detached(site, work),
     });
 }
 
@@ -95,14 +106,16 @@ where
 }
 
 /// [`ThreadPool::broadcast`] on the current pool.
+#[track_caller]
 pub fn broadcast<F, R>(f: F) -> Vec<R>
 where
     F: Fn(usize) -> R + Sync,
     R: Send,
 {
+    let site = Location::caller();
     context::with(|seat| match seat {
-        Some(seat) => borrowed::broadcast(&seat.registry, f),
-        None => ThreadPool::global().broadcast(f),
+        Some(seat) => borrowed::broadcast(&seat.registry, site, f),
+        None => borrowed::broadcast(ThreadPool::global().registry(), site, f),
     })
 }
 

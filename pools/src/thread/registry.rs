@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::panic::Location;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use crate::error::{Error, JobError};
 use crate::limits;
 use crate::switch::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 use crate::switch::{Injector, Mutex, Steal, Weakening, weakened};
+use crate::thread::activity::published;
 use crate::thread::fork::ForkRef;
 use crate::thread::handle::JobHandle;
 use crate::thread::job::{JobRef, SpawnedRef, detached, spawned_static};
@@ -20,6 +22,7 @@ use crate::thread::lane::{Lane, LaneShared, steal_one};
 use crate::thread::lanes::Lanes;
 use crate::thread::sites::{self, Site};
 use crate::thread::sleep::{Provide, Sleep, Work};
+use crate::thread::watchdog::{self, OnStall};
 use crate::thread::{context, cpus, fork, forked, worker};
 use threeply_runtime::trace::{Kind, emit};
 
@@ -45,6 +48,22 @@ pub struct Config {
     pub idle_exit: Option<Duration>,
     /// Pins worker `i` to the `i`-th processor this process may use.
     pub pin: bool,
+    /// Workers publish what they run.
+    pub publish_running: bool,
+    /// After how long a stall of all workers is reported.
+    pub watchdog: Option<Duration>,
+    /// To whom; stderr if `None`.
+    pub on_stall: Option<Box<OnStall>>,
+}
+
+impl Config {
+    /// The name of the thread of lane `index`.
+    pub fn name_of(&self, index: usize) -> String {
+        match &self.thread_name {
+            Some(name) => name(index),
+            None => format!("{}-{index}", self.name),
+        }
+    }
 }
 
 impl std::fmt::Debug for Config {
@@ -152,6 +171,8 @@ pub struct Registry {
     /// Whether work may come in.
     pub gate: Gate,
     threads: Mutex<Threads>,
+    /// There is one until it is to end.
+    watchdog: Mutex<Option<JoinHandle<()>>>,
     cancelled: AtomicUsize,
     /// Threads of this process that can run at the same time.
     pub cores: usize,
@@ -202,6 +223,7 @@ impl Registry {
             sleep: Sleep::new(config.threads, config.max_spares),
             gate: Gate::new(),
             threads: Mutex::new(Threads::default()),
+            watchdog: Mutex::new(None),
             cancelled: AtomicUsize::new(0),
             cores: cpus::available(),
             born: forked::generation(),
@@ -225,11 +247,7 @@ impl Registry {
         let lane = self.free_workers.lock().unwrap().pop();
         let lane = lane.unwrap_or_else(|| self.new_lane(true));
         let index = lane.index();
-        let name = match &self.config.thread_name {
-            Some(name) => name(index),
-            None => format!("{}-{index}", self.config.name),
-        };
-        let mut builder = std::thread::Builder::new().name(name);
+        let mut builder = std::thread::Builder::new().name(self.config.name_of(index));
         if let Some(bytes) = self.config.stack_size {
             builder = builder.stack_size(bytes);
         }
@@ -258,11 +276,13 @@ impl Registry {
     }
 
     fn new_lane(&self, is_worker: bool) -> Lane {
-        self.lanes.add(|index| {
+        let lane = self.lanes.add(|index| {
             let lane = Lane::new(index, is_worker);
             let shared = lane.shared.clone();
             (lane, shared)
-        })
+        });
+        self.wake_watchdog(); // It doesn't know this one yet.
+        lane
     }
 
     /// Gives a worker's lane back when its thread ends.
@@ -375,22 +395,37 @@ impl Registry {
     }
 
     /// A new job, of the current thread if that works here, else from outside.
-    pub fn spawn<F, T>(self: &Arc<Self>, work: F) -> JobHandle<T>
+    pub fn spawn<F, T>(self: &Arc<Self>, site: &'static Location<'static>, work: F) -> JobHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submit(spawned_static(work))
+        if self.config.publish_running {
+            return self.submit(site, spawned_static(published(site, work)));
+        }
+        self.submit(site, spawned_static(work))
     }
 
     /// A new job that nobody waits for.
-    pub fn spawn_detached(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+    pub fn spawn_detached(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        work: impl FnOnce() + Send + 'static,
+    ) {
+        if self.config.publish_running {
+            self.enqueue(detached(published(site, work)));
+            return;
+        }
         self.enqueue(detached(work));
     }
 
     /// Queues a job, and makes the handle that users see.
-    pub fn submit<T>(self: &Arc<Self>, (job, handle): (JobRef, SpawnedRef<T>)) -> JobHandle<T> {
-        let handle = JobHandle::new(handle, Arc::as_ptr(self).addr());
+    pub fn submit<T>(
+        self: &Arc<Self>,
+        site: &'static Location<'static>,
+        (job, handle): (JobRef, SpawnedRef<T>),
+    ) -> JobHandle<T> {
+        let handle = JobHandle::new(handle, site, Arc::as_ptr(self).addr());
         if self.enqueue(job) == Enqueued::MaybeTooLate {
             handle.close();
         }
@@ -447,7 +482,7 @@ impl Registry {
     }
 
     /// Is there a job that needs a thread? (A fork's owner runs it itself.)
-    fn has_jobs(&self) -> bool {
+    pub fn has_jobs(&self) -> bool {
         self.has_injected() || self.any_marked(|lane| !lane.jobs.is_empty())
     }
 
@@ -466,6 +501,56 @@ impl Registry {
     pub fn panicked(&self, error: JobError) {
         if let Some(hook) = &self.config.on_panic {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(error)));
+        }
+    }
+
+    // ---- for those who look: `dump.rs`, `watchdog.rs` ----
+
+    /// Jobs that lie in no lane.
+    pub fn injected(&self) -> usize {
+        self.injector.len() + self.strays.len()
+    }
+
+    /// The lanes whose threads are at work or may be.
+    pub fn staffed(&self) -> BTreeSet<usize> {
+        self.staffed.lock().unwrap().clone()
+    }
+
+    /// Starts the watchdog, if one is wanted.
+    ///
+    /// # Errors
+    /// [`Error::StartThread`].
+    pub fn start_watchdog(self: &Arc<Self>) -> Result<(), Error> {
+        if let Some(limit) = self.config.watchdog {
+            // Under the lock, since it ends if it finds none there.
+            let mut dog = self.watchdog.lock().unwrap();
+            *dog = Some(watchdog::start(self, limit).map_err(Error::StartThread)?);
+        }
+        Ok(())
+    }
+
+    /// Is the watchdog to go on?
+    pub fn is_watched(&self) -> bool {
+        self.watchdog.lock().unwrap().is_some()
+    }
+
+    /// Has the watchdog look again, if it sleeps.
+    fn wake_watchdog(&self) {
+        if self.config.watchdog.is_some()
+            && let Some(dog) = &*self.watchdog.lock().unwrap()
+        {
+            dog.thread().unpark();
+        }
+    }
+
+    /// Ends the watchdog, and waits for that.
+    pub fn end_watchdog(&self) {
+        let dog = self.watchdog.lock().unwrap().take();
+        if let Some(dog) = dog {
+            dog.thread().unpark();
+            if dog.thread().id() != std::thread::current().id() {
+                let _ = dog.join();
+            }
         }
     }
 
@@ -571,6 +656,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
+        self.wake_watchdog(); // It finds nothing to watch, and ends.
         self.discard_queued();
     }
 }
@@ -720,10 +806,12 @@ impl Seat {
 
     /// Runs `f`, which may block, while the permit can be lent.
     pub fn blocked<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Unblock<'a>(&'a Sleep);
+        struct Unblock<'a>(&'a Seat, bool);
         impl Drop for Unblock<'_> {
             fn drop(&mut self) {
-                self.0.unblock();
+                let Unblock(seat, before) = *self;
+                seat.lane.shared.activity.set_blocked(before);
+                seat.registry.sleep.unblock();
             }
         }
         if !self.lane.is_worker {
@@ -731,7 +819,7 @@ impl Seat {
         }
         let registry = &self.registry;
         let provide = registry.sleep.block(|| registry.has_jobs());
-        let _unblock = Unblock(&registry.sleep);
+        let _unblock = Unblock(self, self.lane.shared.activity.set_blocked(true));
         registry.provide(provide);
         f()
     }
@@ -875,6 +963,9 @@ mod tests {
             on_panic: None,
             idle_exit: None,
             pin: false,
+            publish_running: false,
+            watchdog: None,
+            on_stall: None,
         });
         registry.start().unwrap();
         registry
@@ -918,11 +1009,11 @@ mod tests {
                     }
                 });
             });
-            let sum = registry.spawn(|| crate::thread::join(|| 1, || 2));
+            let sum = registry.spawn(Location::caller(), || crate::thread::join(|| 1, || 2));
             assert_eq!(sum.wait().unwrap(), (1, 2));
         }
         assert_eq!(done.into_inner(), 3 * WORKERS);
-        let told = borrowed::broadcast(&registry, |index| index);
+        let told = borrowed::broadcast(&registry, Location::caller(), |index| index);
         assert!(told.into_iter().eq(0..WORKERS));
         let steps = end(&registry);
         let most = steps.rounds * limits::LANES_A_LOOK as u64;

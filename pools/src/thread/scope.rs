@@ -10,11 +10,13 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
 use crate::switch::atomic::{AtomicBool, Ordering};
+use crate::thread::activity;
 use crate::thread::context;
+use crate::thread::dump::Work;
 use crate::thread::job::{JobRef, ScopedTask, Task, lies_in_queue};
 use crate::thread::outstanding::Outstanding;
 use crate::thread::registry::{Registry, Seat};
@@ -142,7 +144,23 @@ impl<'scope> Scope<'scope> {
     /// A job's panic doesn't stop its siblings; the first one is passed on by
     /// `scope` when all have ended. Costs a push, and an allocation if `work` is
     /// larger than two words.
+    #[track_caller]
     pub fn spawn<F>(&self, work: F)
+    where
+        F: FnOnce(&Self) + Send + 'scope,
+    {
+        if self.registry().config.publish_running {
+            let site = Location::caller();
+            let publish = move |scope: &Self| {
+                activity::during(Work::Job { site }, || work(scope));
+            };
+            return self.add(publish);
+        }
+        self.add(work);
+    }
+
+    #[inline]
+    fn add<F>(&self, work: F)
     where
         F: FnOnce(&Self) + Send + 'scope,
     {

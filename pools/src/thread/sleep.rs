@@ -337,6 +337,23 @@ impl Sleep {
             .fetch_add(DEFICIT.wrapping_sub(SEARCHING), Ordering::Relaxed);
     }
 
+    /// Who sleeps, and for what: the lanes' numbers. For dumps.
+    pub fn asleep(&self) -> Vec<(usize, Interest)> {
+        let inner = self.inner.lock().unwrap();
+        let picky = inner.picky.iter();
+        let picky = picky.map(|sleeper| (sleeper.lane, sleeper.interest));
+        let idle = inner.idle.lanes();
+        picky
+            .chain(idle.map(|lane| (lane, Interest::Anything)))
+            .collect()
+    }
+
+    /// The lanes whose threads have retired and linger. For dumps.
+    pub fn spares(&self) -> Vec<usize> {
+        let inner = self.inner.lock().unwrap();
+        inner.retired.iter().map(|spare| spare.lane).collect()
+    }
+
     // ---- permits ----
 
     /// RUNNING → BLOCKED: gives the permit up, and lends it at once if `look` finds

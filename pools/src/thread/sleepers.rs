@@ -58,6 +58,12 @@ impl Sleepers {
         };
     }
 
+    /// The lanes of those that lie here, in the order of numbers; O(n) in lanes.
+    pub fn lanes(&self) -> impl Iterator<Item = usize> {
+        let beds = self.beds.iter().enumerate();
+        beds.filter_map(|(lane, bed)| bed.parker.as_ref().map(|_| lane))
+    }
+
     /// Takes the youngest out: its caches are the warmest.
     pub fn pop(&mut self) -> Option<Arc<Parker>> {
         self.remove(self.youngest)

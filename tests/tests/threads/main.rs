@@ -1,6 +1,7 @@
 //! The thread pool, from outside: what its users may rely on.
 
 mod bridges;
+mod dumps;
 mod iterators;
 mod many;
 mod random;
