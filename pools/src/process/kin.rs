@@ -12,9 +12,9 @@
 //! Children inherit it, and the kernel shows the environment that a process was
 //! started with in `/proc/<pid>/environ`. So after a death or a kill every process
 //! whose environment names the worker is ended, until a look finds none. The look
-//! costs about 10 µs for each process of the machine, and happens only then: a
-//! worker that exits because it was told to leaves the daemons of its jobs alone,
-//! apart from those in its group.
+//! opens a file for each process of the machine, and happens only then: a worker that
+//! exits because it was told to leaves the daemons of its jobs alone, apart from those
+//! in its group.
 //!
 //! What escapes: a process that has left the group *and* was started with another
 //! environment; one that has left the group of a worker from a fork server without an

@@ -130,7 +130,7 @@ impl Builder {
 
     /// Whether the loop publishes which task it runs, at each poll, so that
     /// [`Handle::dump`](super::Handle::dump) can name the one that blocks it. Costs
-    /// some 5 ns a poll. The watchdog and [`dump_on_signal`](Self::dump_on_signal)
+    /// a few stores a poll. The watchdog and [`dump_on_signal`](Self::dump_on_signal)
     /// bring it along.
     pub fn publish_running(mut self, on: bool) -> Self {
         self.options.publish = on;
@@ -145,7 +145,7 @@ impl Builder {
     /// system calls go on, as far as the kernel lets them (`SA_RESTART`; a blocking
     /// `poll` or `nanosleep` of the task's own may give `EINTR`). See
     /// [`inspect::watchdog`](crate::inspect::watchdog) for what it can see and what
-    /// not. Costs some 5 ns a poll, and a thread that looks
+    /// not. Costs a few stores a poll, and a thread that looks
     /// [a few times](crate::limits::WATCHDOG_LOOKS) within `limit`.
     pub fn watchdog(mut self, limit: Duration) -> Self {
         self.options.watchdog = Some(limit);
