@@ -56,7 +56,7 @@ fn write_page(
         Escaped(&table::machine_line(document))
     )?;
     for shape in SHAPES {
-        writeln!(out, "<h2>{}</h2>", Escaped(&sizes.title(shape)))?;
+        write_title(out, sizes, shape)?;
         let of_shape: Vec<&Drawn> = drawn.iter().filter(|one| one.workload == shape).collect();
         for python in [false, true] {
             let of_language: Vec<&Drawn> = of_shape
@@ -70,7 +70,7 @@ fn write_page(
     }
     for workload in Workload::ALL {
         if !SHAPES.contains(&workload) {
-            writeln!(out, "<h2>{}</h2>", Escaped(&sizes.title(workload)))?;
+            write_title(out, sizes, workload)?;
             write_grid(out, &table::workload_rows(document, workload))?;
         }
     }
@@ -85,6 +85,12 @@ fn write_page(
         writeln!(out, "<li>{}</li>", Escaped(&line))?;
     }
     writeln!(out, "</ul>\n</body>\n</html>")
+}
+
+/// A title that can be linked to.
+fn write_title(out: &mut String, sizes: &Sizes, workload: Workload) -> fmt::Result {
+    let (name, title) = (workload.name(), sizes.title(workload));
+    writeln!(out, "<h2 id=\"{name}\">{}</h2>", Escaped(&title))
 }
 
 /// The pictures of one shape in one language, on one scale.
