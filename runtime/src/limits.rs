@@ -136,6 +136,19 @@ pub const SPIN_SKIP: u32 = 255;
 /// the loop made way for others on its core, and they took their time.
 pub const SPIN_TOO_LONG: Duration = Duration::from_micros(50);
 
+/// How long the receiver of a busy channel lets a sender on another thread get ahead,
+/// where that pays: some twenty items, and not longer than a system call.
+pub const RECEIVE_PAUSE: Duration = Duration::from_nanos(600);
+
+/// Fewer items than this after a pause, and it didn't pay.
+pub const RECEIVE_PAUSE_BATCH: usize = 8;
+
+/// After a batch of this many items the receiver is the slower one, and pauses for nobody.
+pub const RECEIVE_BEHIND_BATCH: usize = 64;
+
+/// Where it doesn't pay, the most looks that go without it.
+pub const RECEIVE_PAUSE_SKIP: u32 = 255;
+
 /// How many waits [`inspect::why`](crate::inspect::why) follows at most: more than
 /// that nobody reads.
 pub const WHY_STEPS: usize = 1_000;

@@ -66,6 +66,8 @@ pub trait Family: sealed::Sealed + Sized + 'static {
     type Leave: Leave;
     /// A cell written once.
     type Once<T>: Once<T>;
+    /// Whether others may act while a task of ours runs.
+    const BETWEEN_THREADS: bool;
 
     /// Allocates something to be shared.
     fn share<T>(value: T) -> Self::Ref<T>;
@@ -157,6 +159,7 @@ impl Family for Local {
     type Ref<T: ?Sized> = Rc<T>;
     type Leave = LocalLeave;
     type Once<T> = std::cell::OnceCell<T>;
+    const BETWEEN_THREADS: bool = false;
 
     fn share<T>(value: T) -> Rc<T> {
         Rc::new(value)
@@ -171,6 +174,7 @@ impl Family for Shared {
     type Ref<T: ?Sized> = Arc<T>;
     type Leave = SharedLeave;
     type Once<T> = std::sync::OnceLock<T>;
+    const BETWEEN_THREADS: bool = true;
 
     fn share<T>(value: T) -> Arc<T> {
         Arc::new(value)

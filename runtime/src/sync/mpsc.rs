@@ -8,7 +8,10 @@
 //! by swapping its own empty buffer for the full one, and then serves itself
 //! without the lock. Between threads that leaves the senders alone with the
 //! lock nearly always, so an item costs one uncontended lock on their side and
-//! next to nothing on the receiver's. A *bounded* channel can't do that: every
+//! next to nothing on the receiver's. Where the receiver is the faster one it would find
+//! single items, and both would fight for the lock: then it gives the sender a moment
+//! (`mpsc/patience.rs`; 10^6 items from another thread: 60 to 80 ns each, where looking at
+//! once took 90 to 180). A *bounded* channel can't do that: every
 //! item taken must free its slot at once, or `try_send` would say "full" of a
 //! channel that isn't.
 //!
@@ -21,7 +24,7 @@
 //!   item, but a malloc on one thread and its free on another.
 //!
 //! Read before: `permits.rs`, `place.rs`; after: `mpsc/sender.rs`,
-//! `mpsc/receiver.rs`.
+//! `mpsc/receiver.rs`, `mpsc/patience.rs`.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -35,6 +38,7 @@ use crate::context;
 use crate::inspect::{About, SyncKind};
 use crate::trace::{Kind, emit};
 
+mod patience;
 mod receiver;
 mod sender;
 
@@ -169,7 +173,7 @@ fn new<F: Family, T>(capacity: Option<usize>) -> (Channel<F, T>, Receiver<F, T>)
         until_closed: WaitQueue::new(),
         sender_made_by: context::current_word(),
     }));
-    let receiver = Receiver::new(channel.clone());
+    let receiver = Receiver::new(channel.clone(), capacity);
     (channel, receiver)
 }
 

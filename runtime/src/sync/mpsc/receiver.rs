@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use super::patience::Patience;
 use super::{Channel, State};
 use crate::context::forbid_blocking;
 use crate::inspect::round;
@@ -34,15 +35,18 @@ pub struct Receiver<F: Family, T> {
     /// How many items of `batch` may be handed out before the next one counts as
     /// an operation.
     prepaid: u32,
+    /// Whether to give a sender on another thread a moment before waiting for it.
+    patience: Patience,
 }
 
 impl<F: Family, T> Receiver<F, T> {
-    /// The receiver of `channel`.
-    pub(super) fn new(channel: Channel<F, T>) -> Self {
+    /// The receiver of `channel`, which has a `capacity` or is unbounded.
+    pub(super) fn new(channel: Channel<F, T>, capacity: Option<usize>) -> Self {
         Receiver {
             channel,
             batch: VecDeque::new(),
             prepaid: 0,
+            patience: Patience::new(F::BETWEEN_THREADS && capacity.is_none()),
         }
     }
 
@@ -81,8 +85,10 @@ impl<F: Family, T> Receiver<F, T> {
         if let Some(item) = self.next_of_batch() {
             return Poll::Ready(Some(item));
         }
+        let paused = F::BETWEEN_THREADS && self.patience.pause();
         let batch = &mut self.batch;
-        self.channel
+        let polled = self
+            .channel
             .with(|state, after| match take(state, batch, after) {
                 Ok(item) => Poll::Ready(Some(item)),
                 Err(TryRecvError::Closed) => Poll::Ready(None),
@@ -93,7 +99,11 @@ impl<F: Family, T> Receiver<F, T> {
                     }
                     Poll::Pending
                 }
-            })
+            });
+        if F::BETWEEN_THREADS {
+            self.patience.learn(paused, self.batch.len());
+        }
+        polled
     }
 
     /// The next item that needs no lock. None left: the buffer is about to be
