@@ -188,7 +188,7 @@ impl Size {
         match self {
             Size::Smoke => Duration::from_millis(10),
             Size::Quick => Duration::from_millis(60),
-            Size::Full => Duration::from_millis(250),
+            Size::Full => Duration::from_millis(150),
         }
     }
 

@@ -65,6 +65,9 @@ pub enum Weakening {
     /// A sender asks in one locked section whether the receiver waits, and puts
     /// the value in and wakes it, if it did, in the next.
     SenderPeeks,
+    /// The last sender of a channel asks in one locked section whether the receiver
+    /// waits, and ends the channel in the next.
+    LastSenderPeeks,
     /// The end of a oneshot that leaves doesn't publish what it did before.
     PairLeavesRelaxed,
     /// A thread about to block looks in one locked section whether it was woken,

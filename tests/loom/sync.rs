@@ -205,6 +205,14 @@ fn send_against_recv() {
     explore(3, send_against_recv_model);
 }
 
+#[test]
+#[should_panic(expected = "the receiver was not woken")]
+fn send_against_recv_broken() {
+    weaken(Weakening::LastSenderPeeks, || {
+        explore(3, send_against_recv_model)
+    });
+}
+
 /// As above with one item and a sender that stays, or else its end would wake
 /// the receiver in place of the item.
 fn send_against_recv_while_open_model() {

@@ -202,6 +202,11 @@ pub const MODELS: &[Model] = &[
         file: "runtime/src/sync/mpsc.rs",
     },
     Model {
+        name: "sync::send_against_recv_broken",
+        proves: "twin: the last sender asks in one section whether to wake, and ends in the next",
+        file: "runtime/src/sync/mpsc.rs",
+    },
+    Model {
         name: "sync::send_against_recv_while_open",
         proves: "an item sent while the receiver goes to wait is seen or wakes it",
         file: "runtime/src/sync/mpsc.rs",

@@ -36,9 +36,11 @@ impl<F: Family, T> Clone for Handle<F, T> {
 
 impl<F: Family, T> Drop for Handle<F, T> {
     fn drop(&mut self) {
+        let peeked = weakened(Weakening::LastSenderPeeks)
+            && self.channel.with(|state, _| state.receiver.is_none());
         self.channel.with(|state, after| {
             state.senders -= 1;
-            if state.senders == 0 {
+            if state.senders == 0 && !peeked {
                 after.wake(state.receiver.take());
             }
         });
