@@ -376,3 +376,137 @@ fn every_model_names_a_file_that_exists() {
         );
     }
 }
+
+/// The folders whose futures promise something about being dropped.
+const ASYNC_FOLDERS: &[&str] = &["runtime/src/", "demos/src/http/"];
+
+/// What such a promise says, in lower case.
+const PROMISES: &[&str] = &[
+    "cancel-safe",
+    "cancel safe",
+    "cancel safety",
+    "dropped",
+    "dropping",
+    "drops",
+];
+
+/// The documentation above line `index`, attributes left out.
+fn documentation(lines: &[&str], index: usize) -> String {
+    let above = lines[..index].iter().rev().map(|line| line.trim());
+    // An attribute may have several lines; what it says is no documentation.
+    let mut doc: Vec<&str> = above
+        .take_while(|line| {
+            line.starts_with("///") || !(line.is_empty() || line.ends_with(['{', '}', ';']))
+        })
+        .filter(|line| line.starts_with("///"))
+        .collect();
+    doc.reverse();
+    doc.join("\n")
+}
+
+fn promises(doc: &str) -> bool {
+    let doc = doc.to_lowercase();
+    PROMISES.iter().any(|promise| doc.contains(promise))
+}
+
+/// `fn` with everything up to its body, from the line where it begins.
+fn signature(lines: &[&str], index: usize) -> String {
+    let mut signature = String::new();
+    for line in &lines[index..] {
+        signature.push_str(line.trim());
+        signature.push(' ');
+        if line.contains(['{', ';']) {
+            break;
+        }
+    }
+    signature
+}
+
+/// The name after `start`, up to the first character that no name has.
+fn name_after<'a>(line: &'a str, start: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(start)?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .next()
+}
+
+#[test]
+fn every_future_says_what_happens_when_it_is_dropped() {
+    let watched: Vec<_> = sources()
+        .into_iter()
+        .filter(|(name, _)| {
+            ASYNC_FOLDERS.iter().any(|folder| name.starts_with(folder)) && !name.contains("/tests")
+        })
+        .map(|(name, text)| {
+            let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+            (name, text[..end].to_owned())
+        })
+        .collect();
+    // Types that are futures, by the name of the crate and their own, and whether
+    // they say it themselves.
+    let mut futures = std::collections::HashMap::new();
+    for (file, text) in &watched {
+        let lines: Vec<&str> = text.lines().collect();
+        for name in lines
+            .iter()
+            .filter(|line| line.starts_with("impl"))
+            .filter_map(|line| name_after(line, " Future for "))
+        {
+            let head = format!("pub struct {name}");
+            let at = lines
+                .iter()
+                .position(|line| name_after(line, "pub struct ") == Some(name));
+            if let Some(at) = at {
+                assert!(lines[at].starts_with(&head), "{file}: {name} is top-level");
+                let says = promises(&documentation(&lines, at));
+                futures.insert((file.split('/').next(), name), says);
+            }
+        }
+    }
+    let mut silent = Vec::new();
+    let mut found = 0;
+    for (file, text) in &watched {
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let plain = line
+                .trim_start()
+                .replace("unsafe ", "")
+                .replace("const ", "");
+            let is_async = plain.starts_with("pub async fn ");
+            // The functions of a public trait have no `pub` of their own.
+            let of_trait = plain.starts_with("fn ") && text.contains("\npub trait ");
+            if !is_async && !of_trait && !plain.starts_with("pub fn ") {
+                continue;
+            }
+            let signature = signature(&lines, index);
+            let returned = signature.rsplit_once("-> ").map_or("", |parts| parts.1);
+            let named = name_after(&signature, "-> ").unwrap_or_default();
+            // A file's own type of that name comes first.
+            let own = ["pub struct ", "pub enum "].iter().any(|kind| {
+                lines
+                    .iter()
+                    .any(|line| name_after(line, kind) == Some(named))
+            });
+            let implements = text.contains(&format!(" Future for {named}"));
+            let of_type = futures
+                .get(&(file.split('/').next(), named))
+                .filter(|_| !own || implements);
+            let opaque = returned.starts_with("impl Future") || returned.contains("dyn Future");
+            if !is_async && !opaque && of_type.is_none() {
+                continue;
+            }
+            found += 1;
+            if !promises(&documentation(&lines, index)) && of_type != Some(&true) {
+                silent.push(format!("{file}:{}: {}", index + 1, line.trim()));
+            }
+        }
+    }
+    assert!(
+        found > 120,
+        "only {found} functions found: is the search broken?"
+    );
+    assert!(
+        silent.is_empty(),
+        "these don't say what happens when their future is dropped before its end; write \
+         whether it is cancel-safe, and if not, what is lost: {silent:#?}"
+    );
+}

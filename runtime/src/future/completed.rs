@@ -57,7 +57,8 @@ pub struct AsCompleted<F> {
 impl<F> Unpin for AsCompleted<F> {}
 
 impl<F: Future> AsCompleted<F> {
-    /// The next output, or `None` after the last one.
+    /// The next output, or `None` after the last one. Cancel-safe: an output that
+    /// wasn't returned comes at the next call.
     pub async fn next(&mut self) -> Option<F::Output> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

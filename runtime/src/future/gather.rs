@@ -73,7 +73,8 @@ impl Drop for AbortAll {
 
 impl<T> Gather<T> {
     /// Gives each task's result or error (a panic), and always waits for all:
-    /// `gather(…, return_exceptions=True)`.
+    /// `gather(…, return_exceptions=True)`. Dropped, it aborts the tasks, as [`Gather`]
+    /// does.
     pub fn return_exceptions(self) -> GatherResults<T> {
         GatherResults {
             all: join_all(self.all.into_futures()),

@@ -52,7 +52,8 @@ pub fn select_biased<T: Alternatives>(futures: T) -> Select<T> {
     }
 }
 
-/// The future of [`select`] and [`select_biased`].
+/// The future of [`select`] and [`select_biased`]. Dropped, it drops what it was
+/// given.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Select<T> {
     /// Pinned with us; `None` once one of them has won.

@@ -174,13 +174,16 @@ pub fn dump() -> impl Future<Output = Dump> {
 /// Why a task of the loop that runs on this thread doesn't go on: what it waits
 /// for, whom that leads to, and what is wrong there. `None` if it has ended.
 ///
+/// Dropping the future is harmless.
+///
 /// # Panics
 /// Outside of a loop, with advice.
 pub async fn why(task: TaskId) -> Option<Why> {
     dump().await.why(task)
 }
 
-/// `future`, which is told in dumps to wait for `what` as long as it does.
+/// `future`, which is told in dumps to wait for `what` as long as it does. As
+/// cancel-safe as `future`, which is dropped with it.
 pub async fn told<F: Future>(future: F, what: impl Fn() -> WaitsFor) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| {

@@ -68,6 +68,9 @@ impl<F: Family> Barrier<F> {
     }
 
     /// Waits until as many wait as the barrier was made for.
+    ///
+    /// Cancel-safe: who is dropped while it waits doesn't count any more; who is
+    /// dropped after the barrier has opened was counted, and the others go on.
     pub async fn wait(&self) -> BarrierWaitResult {
         let mut place = Place::<F, _>::new(&self.state, &LINE);
         poll_fn(|cx| {

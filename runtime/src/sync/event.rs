@@ -75,7 +75,7 @@ impl<F: Family> Event<F> {
         self.state.with(|state, _| state.line.len())
     }
 
-    /// Waits until the flag is set; at once if it is.
+    /// Waits until the flag is set; at once if it is. Cancel-safe.
     pub async fn wait(&self) {
         let mut place = Place::<F, _>::new(&self.state, &LINE);
         poll_fn(|cx| {

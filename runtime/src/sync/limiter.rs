@@ -99,8 +99,8 @@ impl<F: Family> Limiter<F> {
         }
     }
 
-    /// Waits for a token, which is returned when it is dropped. The wait can
-    /// be dropped at any moment.
+    /// Waits for a token, which is returned when it is dropped. Cancel-safe: a wait
+    /// that is dropped passes on the token that it may have been granted.
     pub async fn acquire(&self) -> Token<'_, F> {
         let mut place = Place::<F, _>::new(&self.state, &LINE);
         // Never closed, so it can't fail.
@@ -118,7 +118,8 @@ impl<F: Family> Limiter<F> {
     }
 
     /// As [`acquire`](Self::acquire), for a borrower (a task, a user, a host,
-    /// whatever the number stands for) that may hold only one token.
+    /// whatever the number stands for) that may hold only one token. Cancel-safe: a
+    /// wait that is dropped strikes the borrower off.
     ///
     /// # Errors
     ///

@@ -80,7 +80,8 @@ impl<F: Family, T> Mutex<F, T> {
 }
 
 impl<F: Family, T: ?Sized> Mutex<F, T> {
-    /// Waits for the lock.
+    /// Waits for the lock. Cancel-safe: a wait that is dropped leaves the line, and
+    /// passes on the turn that it may have been given.
     #[inline]
     pub fn lock(&self) -> Lock<'_, F, T> {
         Lock {
@@ -121,7 +122,7 @@ impl<F: Family, T: ?Sized> Mutex<F, T> {
 }
 
 impl<T: ?Sized> Mutex<Local, T> {
-    /// As [`lock`](Self::lock), with a guard that owns its mutex.
+    /// As [`lock`](Self::lock), and as cancel-safe, with a guard that owns its mutex.
     pub async fn lock_owned(self: Rc<Self>) -> OwnedMutexGuard<Local, T> {
         let _ = self.turn.take(1).await;
         OwnedMutexGuard {
@@ -147,7 +148,7 @@ impl<T: ?Sized> Mutex<Local, T> {
 }
 
 impl<T: ?Sized> Mutex<Shared, T> {
-    /// As [`lock`](Self::lock), with a guard that owns its mutex.
+    /// As [`lock`](Self::lock), and as cancel-safe, with a guard that owns its mutex.
     pub async fn lock_owned(self: Arc<Self>) -> OwnedMutexGuard<Shared, T> {
         let _ = self.turn.take(1).await;
         OwnedMutexGuard {

@@ -99,6 +99,9 @@ impl<F: Family> Notify<F> {
     ///
     /// It takes its place in the line when it is first polled, or by
     /// [`Notified::enable`]; `notify_waiters` counts from this call on.
+    ///
+    /// Cancel-safe: a wait that is dropped passes on the notification of `notify_one`
+    /// that it may have been given; its place in the line is lost.
     #[inline]
     pub fn notified(&self) -> Notified<'_, F> {
         let broadcasts = self.state.with(|state, _| state.broadcasts);
@@ -156,7 +159,8 @@ pub struct Notified<'a, F: Family> {
 
 impl<F: Family> Notified<'_, F> {
     /// Takes its place in the line without waiting. Returns whether it is
-    /// notified already: awaiting it is then over at once.
+    /// notified already: awaiting it is then over at once, and the notification is the
+    /// caller's, who may drop the future.
     pub fn enable(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.done || self.step(&mut cx).is_ready()

@@ -112,8 +112,8 @@ impl<F: Family, T> OnceCell<F, T> {
 
     /// The value; made by `init` if there is none and nobody else makes it.
     ///
-    /// Dropping the future while it runs `init` drops that, and the next who
-    /// waits runs its own. An `init` that awaits this same cell waits for ever.
+    /// Cancel-safe, if `init` is: dropping the future while it runs `init` drops that,
+    /// and the next who waits runs its own. An `init` that awaits this same cell waits for ever.
     pub async fn get_or_init<Fut>(&self, init: impl FnOnce() -> Fut) -> &T
     where
         Fut: Future<Output = T>,
@@ -128,7 +128,8 @@ impl<F: Family, T> OnceCell<F, T> {
     }
 
     /// As [`get_or_init`](Self::get_or_init), with an initializer that may
-    /// fail: then the cell stays empty and the next who waits tries its own.
+    /// fail: then the cell stays empty and the next who waits tries its own. The same
+    /// happens when the future is dropped.
     ///
     /// # Errors
     ///

@@ -127,7 +127,7 @@ impl<F: Family, T> Sender<F, T> {
     }
 
     /// Waits until the receiver is gone or closed: time to stop working on an
-    /// answer nobody wants. Dropping the future at any moment is harmless.
+    /// answer nobody wants. Cancel-safe.
     pub async fn closed(&mut self) {
         poll_fn(|cx| self.poll_closed(cx)).await;
     }

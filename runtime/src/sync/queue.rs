@@ -184,7 +184,8 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
 
     /// Puts an item in; waits for a free slot if need be.
     ///
-    /// Dropped before it is done it put nothing in.
+    /// Cancel-safe for the queue: dropped before it is done it put nothing in, and
+    /// passes its slot on. The item is dropped with it.
     ///
     /// # Errors
     ///

@@ -61,14 +61,16 @@ impl<F: Family, T> RwLock<F, T> {
 }
 
 impl<F: Family, T: ?Sized> RwLock<F, T> {
-    /// Waits until there is no writer, nor one that waits already.
+    /// Waits until there is no writer, nor one that waits already. Cancel-safe: a
+    /// wait that is dropped passes its turn on.
     pub async fn read(&self) -> RwLockReadGuard<'_, F, T> {
         // Nobody can close the semaphore: it is private. The same below.
         let _ = self.turn.take(1).await;
         RwLockReadGuard { lock: self }
     }
 
-    /// Waits until everybody who came before is gone.
+    /// Waits until everybody who came before is gone. Cancel-safe: a wait that is
+    /// dropped passes its turn on, also to the readers who stood behind it.
     pub async fn write(&self) -> RwLockWriteGuard<'_, F, T> {
         let _ = self.turn.take(MAX_READERS).await;
         RwLockWriteGuard { lock: self }
@@ -110,13 +112,13 @@ impl<F: Family, T: ?Sized> RwLock<F, T> {
 }
 
 impl<T: ?Sized> RwLock<Local, T> {
-    /// As [`read`](Self::read), with a guard that owns its lock.
+    /// As [`read`](Self::read), and as cancel-safe, with a guard that owns its lock.
     pub async fn read_owned(self: Rc<Self>) -> OwnedRwLockReadGuard<Local, T> {
         let _ = self.turn.take(1).await;
         OwnedRwLockReadGuard { lock: self }
     }
 
-    /// As [`write`](Self::write), with a guard that owns its lock.
+    /// As [`write`](Self::write), and as cancel-safe, with a guard that owns its lock.
     pub async fn write_owned(self: Rc<Self>) -> OwnedRwLockWriteGuard<Local, T> {
         let _ = self.turn.take(MAX_READERS).await;
         OwnedRwLockWriteGuard { lock: self }
@@ -124,13 +126,13 @@ impl<T: ?Sized> RwLock<Local, T> {
 }
 
 impl<T: ?Sized> RwLock<Shared, T> {
-    /// As [`read`](Self::read), with a guard that owns its lock.
+    /// As [`read`](Self::read), and as cancel-safe, with a guard that owns its lock.
     pub async fn read_owned(self: Arc<Self>) -> OwnedRwLockReadGuard<Shared, T> {
         let _ = self.turn.take(1).await;
         OwnedRwLockReadGuard { lock: self }
     }
 
-    /// As [`write`](Self::write), with a guard that owns its lock.
+    /// As [`write`](Self::write), and as cancel-safe, with a guard that owns its lock.
     pub async fn write_owned(self: Arc<Self>) -> OwnedRwLockWriteGuard<Shared, T> {
         let _ = self.turn.take(MAX_READERS).await;
         OwnedRwLockWriteGuard { lock: self }

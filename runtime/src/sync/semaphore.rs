@@ -98,7 +98,8 @@ impl<F: Family> Semaphore<F> {
         }
     }
 
-    /// Waits for one permit.
+    /// Waits for one permit. Cancel-safe: a wait that is dropped leaves the line, and
+    /// passes on what it may have been granted.
     ///
     /// # Errors
     ///
@@ -108,7 +109,8 @@ impl<F: Family> Semaphore<F> {
         self.acquire_many(1)
     }
 
-    /// Waits for `n` permits, all at once.
+    /// Waits for `n` permits, all at once. Cancel-safe, as [`acquire`](Self::acquire)
+    /// is; nobody is ever granted a part.
     ///
     /// # Errors
     ///
@@ -262,7 +264,8 @@ impl<F: Family> fmt::Debug for Semaphore<F> {
 }
 
 impl Semaphore<Local> {
-    /// As [`acquire`](Self::acquire), with a permit that owns its semaphore.
+    /// As [`acquire`](Self::acquire), and as cancel-safe, with a permit that owns its
+    /// semaphore.
     ///
     /// # Errors
     ///
@@ -271,8 +274,8 @@ impl Semaphore<Local> {
         self.acquire_many_owned(1).await
     }
 
-    /// As [`acquire_many`](Self::acquire_many), with permits that own their
-    /// semaphore.
+    /// As [`acquire_many`](Self::acquire_many), and as cancel-safe, with permits that
+    /// own their semaphore.
     ///
     /// # Errors
     ///
@@ -301,7 +304,8 @@ impl Semaphore<Local> {
 }
 
 impl Semaphore<Shared> {
-    /// As [`acquire`](Self::acquire), with a permit that owns its semaphore.
+    /// As [`acquire`](Self::acquire), and as cancel-safe, with a permit that owns its
+    /// semaphore.
     ///
     /// # Errors
     ///
@@ -310,8 +314,8 @@ impl Semaphore<Shared> {
         self.acquire_many_owned(1).await
     }
 
-    /// As [`acquire_many`](Self::acquire_many), with permits that own their
-    /// semaphore.
+    /// As [`acquire_many`](Self::acquire_many), and as cancel-safe, with permits that
+    /// own their semaphore.
     ///
     /// # Errors
     ///

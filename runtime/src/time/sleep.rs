@@ -57,7 +57,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::new(When::At(deadline))
 }
 
-/// The future of [`sleep`] and [`sleep_until`].
+/// The future of [`sleep`] and [`sleep_until`]. Cancel-safe: dropped, it takes its
+/// timer along.
 ///
 /// ```text
 ///                 1 first poll            2 the loop fires it,

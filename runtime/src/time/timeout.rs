@@ -57,7 +57,7 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
     Timeout::new(Limit::At(deadline), future.into_future())
 }
 
-/// The future of [`timeout`] and [`timeout_at`].
+/// The future of [`timeout`] and [`timeout_at`]. Dropped, it drops the future inside.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Timeout<F> {
     /// Pinned with us.

@@ -14,6 +14,9 @@ use crate::limits;
 
 /// Creates (or empties) a file.
 ///
+/// **Cancel safety.** Dropped, it may create the file all the same: the call is on
+/// its way to the disk.
+///
 /// # Errors
 /// [`Error::File`].
 pub async fn create(path: PathBuf) -> Result<File, Error> {
@@ -28,6 +31,9 @@ pub async fn create(path: PathBuf) -> Result<File, Error> {
 /// Nothing waits for a full block: while the disk is idle, what has come is
 /// written at once; while it is busy, more comes together. What has come before
 /// an error is in the file.
+///
+/// **Cancel safety.** Not safe: dropped, it loses what waits for the disk. A write
+/// that has begun ends; the file holds a beginning of the body, of unknown length.
 ///
 /// # Errors
 /// Those of the body; [`Error::File`].

@@ -101,7 +101,8 @@ impl Response {
         &mut self.body
     }
 
-    /// The next block of the body, decoded; `None` at its end.
+    /// The next block of the body, decoded; `None` at its end. Cancel-safe: what is
+    /// dropped while it waits has taken nothing.
     ///
     /// # Errors
     /// [`Error::Lost`] when the connection ends too early, [`Error::Decode`],
@@ -110,7 +111,8 @@ impl Response {
         self.body.chunk().await
     }
 
-    /// The whole body.
+    /// The whole body. Dropping the future closes the connection, and what has come
+    /// is lost with it.
     ///
     /// # Errors
     /// As [`Response::chunk`]; [`Error::TooLarge`].
@@ -119,7 +121,7 @@ impl Response {
     }
 
     /// The whole body as text, by the charset that the server names, else UTF-8.
-    /// Bytes that make no character become U+FFFD.
+    /// Bytes that make no character become U+FFFD. Dropped as [`Response::bytes`].
     ///
     /// # Errors
     /// As [`Response::bytes`].
@@ -130,7 +132,7 @@ impl Response {
         Ok(text.into_owned())
     }
 
-    /// The whole body, read as JSON.
+    /// The whole body, read as JSON. Dropped as [`Response::bytes`].
     ///
     /// # Errors
     /// As [`Response::bytes`]; [`Error::Decode`] when it isn't such JSON.
@@ -140,6 +142,7 @@ impl Response {
     }
 
     /// Reads the body to its end and throws it away; returns its decoded length.
+    /// Dropping the future closes the connection.
     ///
     /// # Errors
     /// As [`Response::chunk`].
@@ -154,6 +157,9 @@ impl Response {
     /// Writes the body to a new file at `path`, reporting the bytes so far after
     /// each block. File calls run on the blocking pool: the loop never waits for
     /// a disk.
+    ///
+    /// Dropping the future closes the connection and leaves what was written: a file
+    /// that is too short. [`download`](super::download) knows how to go on with one.
     ///
     /// # Errors
     /// As [`Response::chunk`]; [`Error::File`].
@@ -267,7 +273,8 @@ impl Body {
         Ok(None)
     }
 
-    /// All of it, up to the limit.
+    /// All of it, up to the limit. Not cancel-safe: what was read before the future
+    /// was dropped is lost, and the next call gives the rest.
     ///
     /// # Errors
     /// See [`Response::bytes`].

@@ -24,6 +24,8 @@ use crate::limits;
 /// Answers a request for the file `path` (as it stands in the URL, decoded) in
 /// the folder `root`: 200, 206 for a range, 304 for a copy that is still good,
 /// 404, 416.
+///
+/// **Cancel safety.** Safe: dropped, it lets the file be opened in vain.
 pub async fn file(root: PathBuf, path: &str, request: &Request) -> Reply {
     let Some(relative) = plain(path) else {
         return Reply::refusal(StatusCode::NOT_FOUND);

@@ -113,7 +113,8 @@ impl<F: Family, T> Sender<F, T> {
             })
     }
 
-    /// Waits for a free slot and keeps it for one item.
+    /// Waits for a free slot and keeps it for one item. Cancel-safe: a wait that is
+    /// dropped leaves the line, and passes on the slot that it may have been granted.
     ///
     /// # Errors
     ///
@@ -160,8 +161,7 @@ impl<F: Family, T> Sender<F, T> {
         self.handle.is_closed()
     }
 
-    /// Waits until the receiver is gone or closed. Dropping the future at any
-    /// moment is harmless.
+    /// Waits until the receiver is gone or closed. Cancel-safe.
     pub async fn closed(&self) {
         self.handle.closed().await;
     }
@@ -321,8 +321,7 @@ impl<F: Family, T> UnboundedSender<F, T> {
         self.handle.is_closed()
     }
 
-    /// Waits until the receiver is gone or closed. Dropping the future at any
-    /// moment is harmless.
+    /// Waits until the receiver is gone or closed. Cancel-safe.
     pub async fn closed(&self) {
         self.handle.closed().await;
     }
