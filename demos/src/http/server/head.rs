@@ -4,6 +4,8 @@
 //! may understand it the other way (request smuggling): both a length and
 //! chunks, two lengths that differ, a coding other than chunked.
 
+use std::mem::MaybeUninit;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
@@ -48,7 +50,7 @@ pub fn end(received: &[u8], from: usize) -> Option<usize> {
     // The end may straddle what was looked at before and what is new.
     let from = from.saturating_sub(3);
     let mut rest = from;
-    while let Some(newline) = received[rest..].iter().position(|byte| *byte == b'\n') {
+    while let Some(newline) = memchr::memchr(b'\n', &received[rest..]) {
         let next = rest + newline + 1;
         match received.get(next..) {
             Some([b'\n', ..]) => return Some(next + 1),
@@ -64,9 +66,10 @@ pub fn end(received: &[u8], from: usize) -> Option<usize> {
 /// # Errors
 /// [`Refusal`] with 400, 431 (too many headers), 501 (unknown coding) or 505.
 pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    let mut slots = [httparse::EMPTY_HEADER; limits::MAX_HEADERS];
-    let mut parsed = httparse::Request::new(&mut slots);
-    match parsed.parse(bytes) {
+    // Not filled in advance: that would cost more than to parse a usual head.
+    let mut slots = [const { MaybeUninit::uninit() }; limits::MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut slots) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(Refusal(StatusCode::BAD_REQUEST)),
         Err(httparse::Error::TooManyHeaders) => {
@@ -86,65 +89,108 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         .map_err(|_| bad())?;
     let target = parsed.path.unwrap_or_default().to_owned();
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut connection = Connection::default();
+    let mut framing = Framed::default();
+    let mut hosts = 0;
+    let mut expects_continue = false;
+    // What matters to us is noted in passing: to ask the map for each of these names
+    // costs more than all else here.
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad())?;
         let value = HeaderValue::from_bytes(field.value).map_err(|_| bad())?;
+        match name {
+            header::HOST => hosts += 1,
+            header::CONNECTION => connection.note(&value),
+            header::EXPECT => expects_continue |= holds_word(&value, "100-continue"),
+            header::CONTENT_LENGTH => framing.note_length(&value)?,
+            header::TRANSFER_ENCODING => framing.note_coding(&value),
+            _ => {}
+        }
         headers.append(name, value);
     }
-    if http11 && headers.get_all(header::HOST).iter().count() != 1 {
+    if http11 && hosts != 1 {
         return Err(bad());
     }
-    let connection = |word| has_word(&headers, header::CONNECTION, word);
-    let keep_alive = if http11 {
-        !connection("close")
-    } else {
-        connection("keep-alive")
-    };
-    let expects_continue = http11 && has_word(&headers, header::EXPECT, "100-continue");
-    let framing = framing(&headers, http11)?;
     Ok(Head {
         method,
         target,
         http11,
-        keep_alive,
-        expects_continue,
-        framing,
+        keep_alive: if http11 {
+            !connection.close
+        } else {
+            connection.keep_alive
+        },
+        expects_continue: http11 && expects_continue,
+        framing: framing.decide(http11)?,
         headers,
     })
 }
 
-fn framing(headers: &HeaderMap, http11: bool) -> Result<Framing, Refusal> {
-    let bad = Refusal(StatusCode::BAD_REQUEST);
-    let mut length = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
+/// What the `connection` headers said so far.
+#[derive(Default)]
+struct Connection {
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Connection {
+    fn note(&mut self, value: &HeaderValue) {
+        self.close |= holds_word(value, "close");
+        self.keep_alive |= holds_word(value, "keep-alive");
+    }
+}
+
+/// What the headers that frame the body said so far.
+#[derive(Default)]
+struct Framed {
+    length: Option<u64>,
+    codings: usize,
+    /// Whether the last coding is "chunked".
+    chunked: bool,
+}
+
+impl Framed {
+    fn note_length(&mut self, value: &HeaderValue) -> Result<(), Refusal> {
+        let bad = Refusal(StatusCode::BAD_REQUEST);
         let text = value.to_str().map_err(|_| bad)?;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(bad);
         }
         let n: u64 = text.parse().map_err(|_| bad)?;
-        if length.is_some_and(|other| other != n) {
+        if self.length.is_some_and(|other| other != n) {
             return Err(bad);
         }
-        length = Some(n);
+        self.length = Some(n);
+        Ok(())
     }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(Framing::Length(length.unwrap_or(0))),
-        (Some(_), _) if length.is_some() || !http11 => Err(bad),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Ok(Framing::Chunked)
+
+    fn note_coding(&mut self, value: &HeaderValue) {
+        self.codings += 1;
+        self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    }
+
+    fn decide(self, http11: bool) -> Result<Framing, Refusal> {
+        match self.codings {
+            0 => Ok(Framing::Length(self.length.unwrap_or(0))),
+            _ if self.length.is_some() || !http11 => Err(Refusal(StatusCode::BAD_REQUEST)),
+            1 if self.chunked => Ok(Framing::Chunked),
+            _ => Err(Refusal(StatusCode::NOT_IMPLEMENTED)),
         }
-        _ => Err(Refusal(StatusCode::NOT_IMPLEMENTED)),
     }
 }
 
 /// Whether a comma-separated header holds a word, whatever its case.
 pub fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
-    headers.get_all(name).iter().any(|value| {
-        value.to_str().is_ok_and(|text| {
-            text.split(',')
-                .any(|part| part.trim().eq_ignore_ascii_case(word))
-        })
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| holds_word(value, word))
+}
+
+fn holds_word(value: &HeaderValue, word: &str) -> bool {
+    value.to_str().is_ok_and(|text| {
+        text.split(',')
+            .any(|part| part.trim().eq_ignore_ascii_case(word))
     })
 }
 

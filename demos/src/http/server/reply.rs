@@ -1,11 +1,12 @@
 //! What a client gets: status, headers, body.
 
-use std::io::Write;
-use std::time::SystemTime;
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
 
 use futures_io::AsyncRead;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// A response in the making.
@@ -13,7 +14,10 @@ use serde::Serialize;
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
-    /// The headers; those that frame the body are added when it is sent.
+    /// What the body is. Apart from the headers, since most replies have no other,
+    /// and an empty map costs nothing.
+    pub content_type: Option<HeaderValue>,
+    /// The other headers; those that frame the body are added when it is sent.
     pub headers: HeaderMap,
     /// The body.
     pub body: Content,
@@ -49,11 +53,24 @@ impl std::fmt::Debug for Content {
     }
 }
 
+impl Content {
+    /// How many bytes it has, if that is known.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Content::Bytes(bytes) => Some(bytes.len() as u64),
+            Content::Static(bytes) => Some(bytes.len() as u64),
+            Content::Reader { length, .. } => *length,
+            Content::Upgrade(_) => None,
+        }
+    }
+}
+
 impl Reply {
     /// An empty response.
     pub fn status(status: StatusCode) -> Reply {
         Reply {
             status,
+            content_type: None,
             headers: HeaderMap::new(),
             body: Content::Static(b""),
         }
@@ -85,10 +102,10 @@ impl Reply {
     /// Bytes of a type.
     pub fn bytes(bytes: Vec<u8>, content_type: &'static str) -> Reply {
         Reply {
+            content_type: Some(HeaderValue::from_static(content_type)),
             body: Content::Bytes(bytes),
             ..Reply::status(StatusCode::OK)
         }
-        .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
     }
 
     /// What `reader` gives; see [`Content::Reader`].
@@ -98,13 +115,13 @@ impl Reply {
         content_type: &'static str,
     ) -> Reply {
         Reply {
+            content_type: Some(HeaderValue::from_static(content_type)),
             body: Content::Reader {
                 reader: Box::new(reader),
                 length,
             },
             ..Reply::status(StatusCode::OK)
         }
-        .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
     }
 
     /// Sends the client elsewhere.
@@ -121,9 +138,13 @@ impl Reply {
         self
     }
 
-    /// The same with one more header.
+    /// The same with this header, in the place of another of that name.
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Reply {
-        self.headers.insert(name, value);
+        if name == header::CONTENT_TYPE {
+            self.content_type = Some(value);
+        } else {
+            self.headers.insert(name, value);
+        }
         self
     }
 }
@@ -149,20 +170,17 @@ pub fn sending(reply: &Reply, method: &Method, http11: bool) -> Sending {
             reply.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    match &reply.body {
+    match (&reply.body, reply.body.length()) {
         _ if has_none => Sending::Nothing,
-        Content::Upgrade(_) => Sending::Nothing,
-        Content::Bytes(bytes) => Sending::Length(bytes.len() as u64),
-        Content::Static(bytes) => Sending::Length(bytes.len() as u64),
-        Content::Reader {
-            length: Some(n), ..
-        } => Sending::Length(*n),
-        Content::Reader { length: None, .. } if http11 => Sending::Chunks,
-        Content::Reader { length: None, .. } => Sending::UntilClose,
+        (Content::Upgrade(_), _) => Sending::Nothing,
+        (_, Some(n)) => Sending::Length(n),
+        _ if http11 => Sending::Chunks,
+        _ => Sending::UntilClose,
     }
 }
 
-/// Appends a reply's head to `out`.
+/// Appends a reply's head to `out`. Without `format!`: these few lines are most of
+/// what a small reply costs.
 pub fn write_head(
     reply: &Reply,
     method: &Method,
@@ -170,42 +188,73 @@ pub fn write_head(
     keep_alive: bool,
     out: &mut Vec<u8>,
 ) {
+    let put = |out: &mut Vec<u8>, parts: &[&[u8]]| {
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+    };
     let status = reply.status;
     let reason = status.canonical_reason().unwrap_or("");
-    // Writing to a Vec can't fail.
-    let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", status.as_str());
+    let code = status.as_str().as_bytes();
+    put(out, &[b"HTTP/1.1 ", code, b" ", reason.as_bytes(), b"\r\n"]);
+    if let Some(value) = &reply.content_type {
+        put(out, &[b"content-type: ", value.as_bytes(), b"\r\n"]);
+    }
     for (name, value) in &reply.headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        let name = name.as_str().as_bytes();
+        put(out, &[name, b": ", value.as_bytes(), b"\r\n"]);
     }
-    let _ = match sending {
-        Sending::Length(n) => write!(out, "content-length: {n}\r\n"),
-        Sending::Chunks => out.write_all(b"transfer-encoding: chunked\r\n"),
+    let length = match sending {
+        Sending::Length(n) => Some(n),
         // A HEAD is told how long the GET's answer would be.
-        Sending::Nothing if *method == Method::HEAD => match &reply.body {
-            Content::Bytes(bytes) => write!(out, "content-length: {}\r\n", bytes.len()),
-            Content::Static(bytes) => write!(out, "content-length: {}\r\n", bytes.len()),
-            Content::Reader {
-                length: Some(n), ..
-            } => write!(out, "content-length: {n}\r\n"),
-            _ => Ok(()),
-        },
-        _ => Ok(()),
+        Sending::Nothing if *method == Method::HEAD => reply.body.length(),
+        _ => None,
     };
-    if !matches!(reply.body, Content::Upgrade(_)) {
-        let _ = out.write_all(if keep_alive {
-            b""
-        } else {
-            b"connection: close\r\n"
-        });
+    if let Some(n) = length {
+        put(out, &[b"content-length: "]);
+        put_number(out, n);
+        put(out, &[b"\r\n"]);
     }
-    let _ = write!(
-        out,
-        "date: {}\r\n\r\n",
-        httpdate::fmt_http_date(SystemTime::now())
-    );
+    if sending == Sending::Chunks {
+        put(out, &[b"transfer-encoding: chunked\r\n"]);
+    }
+    if !keep_alive && !matches!(reply.body, Content::Upgrade(_)) {
+        put(out, &[b"connection: close\r\n"]);
+    }
+    put_date(out);
+}
+
+/// Appends a number in decimal.
+fn put_number(out: &mut Vec<u8>, mut n: u64) {
+    // As many as `u64::MAX` has.
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return out.extend_from_slice(&digits[first..]);
+        }
+    }
+}
+
+thread_local! {
+    /// The second whose date line is here, and the line.
+    static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+/// Appends the date, and the empty line that ends a head. The date is put into
+/// words once a second; to ask for the second, the kernel's last tick is enough.
+fn put_date(out: &mut Vec<u8>) {
+    let now =
+        clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |now| now.tv_sec().unsigned_abs());
+    DATE.with_borrow_mut(|(second, line)| {
+        if *second != now || line.is_empty() {
+            *second = now;
+            let date = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+            *line = format!("date: {}\r\n\r\n", httpdate::fmt_http_date(date));
+        }
+        out.extend_from_slice(line.as_bytes());
+    });
 }
 
 #[cfg(test)]
@@ -235,6 +284,28 @@ mod tests {
         let stream = Reply::reader(futures_io_empty(), None, "text/plain");
         assert!(head(&stream, Method::GET, true).contains("transfer-encoding: chunked"));
         assert_eq!(sending(&stream, &Method::GET, false), Sending::UntilClose);
+    }
+
+    #[test]
+    fn numbers_and_dates_are_written_as_the_standard_has_them() {
+        for n in [0, 9, 10, 1_234_567_890, u64::MAX] {
+            let mut out = Vec::new();
+            put_number(&mut out, n);
+            assert_eq!(String::from_utf8(out).unwrap(), n.to_string());
+        }
+        let text = head(&Reply::status(StatusCode::OK), Method::GET, true);
+        let date = text.split("date: ").nth(1).unwrap().trim_end();
+        let age = SystemTime::now().duration_since(httpdate::parse_http_date(date).unwrap());
+        assert!(age.unwrap() < Duration::from_secs(60), "{text}");
+    }
+
+    #[test]
+    fn a_reply_has_one_content_type() {
+        let other = HeaderValue::from_static("text/x-other");
+        let reply = Reply::text("hello").with(header::CONTENT_TYPE, other);
+        let text = head(&reply, Method::GET, true);
+        assert_eq!(text.matches("content-type").count(), 1, "{text}");
+        assert!(text.contains("content-type: text/x-other\r\n"), "{text}");
     }
 
     fn futures_io_empty() -> impl AsyncRead + Unpin {
