@@ -187,6 +187,11 @@ pub const MAX_REQUEST_BODY_BYTES: u64 = 8 << 20;
 /// How long the server waits for a peer to read its last reply.
 pub const LINGER: Duration = Duration::from_secs(1);
 
+/// What a peer may send after our last reply, to be thrown away, before it is reset:
+/// what was under way on a fast line when the reply left. A refused upload of
+/// gigabytes must not be read for a second.
+pub const LINGER_BYTES: usize = 1 << 20;
+
 /// How long accepting pauses when there are no more file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

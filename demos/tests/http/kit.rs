@@ -10,6 +10,8 @@ use threeply_demos::http::stream::{read, write_all};
 use threeply_runtime as runtime;
 use threeply_runtime::cancel::CancellationToken;
 use threeply_runtime::net::{TcpListener, TcpStream};
+use threeply_runtime::process::Command;
+use threeply_runtime::sys::spawn::Limit;
 use threeply_runtime::time::timeout;
 
 /// Runs a test on a loop, and fails when it takes too long.
@@ -93,4 +95,32 @@ pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
         all.extend_from_slice(&block[..n]);
     }
     String::from_utf8_lossy(&all).into_owned()
+}
+
+const ALONE: &str = "THREEPLY_TEST_ALONE";
+
+/// Runs `body` in a process of its own, which has at most `files` descriptors: this
+/// binary, started once more for the test `name`.
+pub(crate) fn alone(name: &str, files: u64, body: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let output = runtime::block_on(async {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+        command.env(ALONE, "1");
+        command.exec().limit(Limit::OpenFiles, files, files);
+        timeout(Duration::from_secs(60), command.output())
+            .await
+            .expect("the test hangs")
+            .unwrap()
+    });
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}\n{text}\n{errors}",
+        output.status
+    );
+    assert!(text.contains("1 passed"), "no test of this name? {text}");
 }

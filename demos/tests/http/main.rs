@@ -3,6 +3,7 @@
 
 mod client;
 mod download;
+mod exhausted;
 mod fuzz;
 mod kit;
 mod server;

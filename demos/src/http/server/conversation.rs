@@ -19,6 +19,7 @@
 //! Replies to pipelined requests are collected and written together as long as
 //! the next request is there already.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -44,7 +45,8 @@ use crate::limits;
 
 /// What takes a connection over after an upgrade.
 pub trait TakeOver {
-    /// Speaks its own protocol on `stream` until that is over.
+    /// Speaks its own protocol on `stream` until that is over. The future may be
+    /// dropped wherever it waits, when the server cuts its connections off.
     fn take_over(self: Box<Self>, stream: Box<dyn Duplex>) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
@@ -64,6 +66,8 @@ pub struct Conversation<S> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// How long the head at `start` is, if it is whole and that was looked for.
+    next_head: Option<usize>,
     /// Replies that are not yet written.
     out: Vec<u8>,
 }
@@ -109,11 +113,14 @@ impl<S: Duplex + 'static> Conversation<S> {
             buffer: Vec::new(),
             start: 0,
             end: 0,
+            next_head: None,
             out: Vec::new(),
         }
     }
 
-    /// Answers requests until either side has enough.
+    /// Answers requests until either side has enough. Dropping the future closes the
+    /// connection at once, in the middle of a reply or not; the handler that ran is
+    /// dropped where it waited.
     pub async fn run(mut self, routes: &Routes) {
         loop {
             match self.serve_one(routes).await {
@@ -153,16 +160,10 @@ impl<S: Duplex + 'static> Conversation<S> {
             keep_alive,
             ..
         } = head;
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
-            None => (target.as_str(), None),
-        };
-        let Ok(path) = percent_encoding::percent_decode_str(path).decode_utf8() else {
-            return Err(End::Refuse(StatusCode::BAD_REQUEST));
-        };
+        let (path, query) = path_and_query(target)?;
         let request = Request {
             method: method.clone(),
-            path: path.into_owned(),
+            path,
             query,
             headers,
             params: Vec::new(),
@@ -208,11 +209,13 @@ impl<S: Duplex + 'static> Conversation<S> {
         if self.start == self.end {
             self.wait_for_first_byte().await?;
         }
-        let until = time::now() + self.limits.head_timeout;
+        // Most heads come whole, and need no look at the clock.
+        let mut until = None;
         let mut looked_at = 0;
         loop {
             let received = &self.buffer[self.start..self.end];
-            if let Some(length) = head::end(received, looked_at) {
+            let known = self.next_head.take();
+            if let Some(length) = known.or_else(|| head::end(received, looked_at)) {
                 let head = head::parse(&received[..length])?;
                 self.start += length;
                 return Ok(head);
@@ -223,6 +226,8 @@ impl<S: Duplex + 'static> Conversation<S> {
             }
             // What is answered already must not wait for a slow next request.
             self.flush().await?;
+            let limit = self.limits.head_timeout;
+            let until = *until.get_or_insert_with(|| time::now() + limit);
             self.receive_until(until).await?;
         }
     }
@@ -287,8 +292,8 @@ impl<S: Duplex + 'static> Conversation<S> {
             Content::Static(bytes) => self.send_bytes(bytes).await?,
             Content::Reader { reader, .. } => self.send_from(reader, sending).await?,
         }
-        let next_is_here = head::end(&self.buffer[self.start..self.end], 0).is_some();
-        if !next_is_here || self.out.len() >= limits::HTTP_BUFFER_BYTES {
+        self.next_head = head::end(&self.buffer[self.start..self.end], 0);
+        if self.next_head.is_none() || self.out.len() >= limits::HTTP_BUFFER_BYTES {
             self.flush().await?;
         }
         Ok(if keep_alive { Next::Again } else { Next::Close })
@@ -376,12 +381,19 @@ impl<S: Duplex + 'static> Conversation<S> {
     }
 
     /// Closes so that the peer reads our last reply: a socket that is closed
-    /// with unread bytes in it sends a reset, which throws the reply away.
+    /// with unread bytes in it sends a reset, which throws the reply away. A peer
+    /// that goes on sending gets it in the end.
     async fn linger(mut self) {
         let closing = async {
             poll_fn(|cx| Pin::new(&mut self.stream).poll_close(cx)).await?;
             let mut nothing = [0; 1024];
-            while stream::read(&mut self.stream, &mut nothing).await? > 0 {}
+            let mut left = limits::LINGER_BYTES;
+            while left > 0 {
+                match stream::read(&mut self.stream, &mut nothing).await? {
+                    0 => break,
+                    n => left = left.saturating_sub(n),
+                }
+            }
             Ok::<(), io::Error>(())
         };
         let _ = time::timeout(limits::LINGER, closing).await;
@@ -408,6 +420,21 @@ async fn write<S: AsyncWrite + Unpin>(
         }
     }
     stream::flush(stream).await
+}
+
+/// Takes a target apart; the path is decoded, in place if there is nothing to decode.
+fn path_and_query(mut target: String) -> Result<(String, Option<String>), End> {
+    let mut query = None;
+    if let Some(mark) = target.find('?') {
+        query = Some(target.split_off(mark + 1));
+        target.truncate(mark);
+    }
+    let decoded = percent_encoding::percent_decode_str(&target).decode_utf8();
+    match decoded {
+        Ok(Cow::Borrowed(_)) => Ok((target, query)),
+        Ok(Cow::Owned(path)) => Ok((path, query)),
+        Err(_) => Err(End::Refuse(StatusCode::BAD_REQUEST)),
+    }
 }
 
 /// Runs a handler; `None` if it panics. Its state is gone with it, so nobody

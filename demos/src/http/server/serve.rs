@@ -85,6 +85,9 @@ impl Server {
     /// Serves until the shutdown token is cancelled, and then until the last
     /// connection has ended, but no longer than `grace`; returns how many were
     /// cut off.
+    ///
+    /// **Cancel safety.** Dropping the future is a shutdown without grace: nobody
+    /// listens any more, and the connections are cut off in their tasks' next turn.
     pub async fn run(self, grace: Duration) -> usize {
         let Server {
             listener,
@@ -94,6 +97,7 @@ impl Server {
         } = self;
         let places = Rc::new(Semaphore::new(limits.connections));
         let cut_off = CancellationToken::new();
+        let _cuts_off_at_the_end = cut_off.clone().drop_guard();
         loop {
             let next = async {
                 let place = places.clone().acquire_owned().await.expect("never closed");
@@ -129,9 +133,7 @@ impl Server {
         if time::timeout(grace, all_ended).await.is_ok() {
             return 0;
         }
-        let left = limits.connections - places.available_permits();
-        cut_off.cancel();
-        left
+        limits.connections - places.available_permits()
     }
 }
 
