@@ -81,6 +81,11 @@ impl Gate {
             self.arrived.store(arrived, Ordering::Relaxed);
             return Arrival::Waits(round);
         }
+        // One of those who came may have died while nobody was here to see it.
+        self.look_around(door);
+        if self.is_broken() {
+            return Arrival::Broken;
+        }
         self.arrived.store(0, Ordering::Relaxed);
         self.round.store(round.wrapping_add(1), Ordering::Relaxed);
         if !weakened(Weakening::OpenUntold) {

@@ -171,14 +171,14 @@ impl<const N: usize> Permits<N> {
         let mut door = self.enter(party);
         let me = party.me();
         let mine = self.mine(me);
+        let left = entry(me, mine.saturating_sub(count));
+        self.held[me.seat()].store(left, Ordering::Relaxed);
         if forget {
+            // Last: who dies before this has given them back instead.
             let total = self.total.load(Ordering::Relaxed);
             self.total
                 .store(total.saturating_sub(count), Ordering::Relaxed);
-        }
-        let left = entry(me, mine.saturating_sub(count));
-        self.held[me.seat()].store(left, Ordering::Relaxed);
-        if !forget {
+        } else {
             self.add(count);
             if !weakened(Weakening::ReleaseUntold) {
                 door.tell(&self.released, count);

@@ -71,6 +71,35 @@ fn the_permits_of_the_dead_return() {
 }
 
 #[test]
+fn a_process_killed_at_any_instruction_costs_no_permit_while_others_are_at_the_door() {
+    let _dog = watchdog();
+    fn hammer((places, ready): (Semaphore, Event)) {
+        for count in (1..=3).cycle() {
+            drop(places.acquire_many(count).unwrap());
+            ready.set();
+        }
+    }
+    let places = Semaphore::new(3).unwrap();
+    let start = || {
+        let ready = Event::new().unwrap();
+        let process = Process::spawn(hammer, (places.clone(), ready.clone())).unwrap();
+        ready.wait().unwrap();
+        process
+    };
+    let steady = start();
+    for round in 0..40 {
+        let victim = start();
+        for _ in 0..round * 10 {
+            drop(places.acquire().unwrap()); // We are in and out, too.
+        }
+        kill(&victim);
+    }
+    kill(&steady);
+    drop(places.acquire_many(3).unwrap());
+    assert_eq!(places.available_permits(), 3);
+}
+
+#[test]
 fn who_waits_for_permits_that_nobody_can_give_is_told() {
     let _dog = watchdog();
     let places = Semaphore::new(1).unwrap();

@@ -2,6 +2,7 @@
 
 mod channels;
 mod gates;
+mod jobs;
 mod locks;
 mod processes;
 mod queues;
