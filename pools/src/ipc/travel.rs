@@ -22,7 +22,7 @@
 //!
 //! Read before this: nothing. Read after it: [`threeply_runtime::sys::scm`], one such way.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
@@ -101,59 +101,126 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-enum Collector {
-    Packing(Baggage),
-    Unpacking(Vec<Option<OwnedFd>>),
+enum Collected {
+    Packed(Baggage),
+    ToUnpack(Vec<Option<OwnedFd>>),
+}
+
+/// What goes on on this thread. Most messages are bytes alone: for those, this is all
+/// that is looked at and changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Now {
+    doing: Doing,
+    /// Whether [`COLLECTED`] is about this message.
+    collected: bool,
+    /// Whether there is something in [`REFUSAL`].
+    refused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Nothing,
+    Packing,
+    Unpacking,
 }
 
 thread_local! {
-    static COLLECTOR: RefCell<Option<Collector>> = const { RefCell::new(None) };
+    static NOW: Cell<Now> = const {
+        Cell::new(Now { doing: Doing::Nothing, collected: false, refused: false })
+    };
+    static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
     static REFUSAL: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Puts the outer collector back, also when encoding panics. A message within a
+/// Puts back what went on before, also when encoding panics. A message within a
 /// message (a job that submits from a `Serialize`) has its own.
-struct Outer(Option<Collector>);
+struct Outer {
+    doing: Doing,
+    collected: Option<Collected>,
+    ended: bool,
+}
 
 impl Outer {
-    fn replaced_by(collector: Collector) -> Outer {
-        REFUSAL.with_borrow_mut(|refusal| *refusal = None);
-        Outer(COLLECTOR.replace(Some(collector)))
+    #[inline]
+    fn begin(doing: Doing) -> Outer {
+        let outer = NOW.replace(Now {
+            doing,
+            collected: false,
+            refused: false,
+        });
+        if outer.refused {
+            REFUSAL.take();
+        }
+        Outer {
+            doing: outer.doing,
+            collected: outer.collected.then(|| COLLECTED.take()).flatten(),
+            ended: false,
+        }
     }
 
-    fn end(mut self) -> Option<Collector> {
-        let outer = self.0.take();
-        std::mem::forget(self);
-        COLLECTOR.replace(outer)
+    /// Ends the inner message and returns what it has left.
+    #[inline]
+    fn end(&mut self) -> Option<Collected> {
+        self.ended = true;
+        let outer = self.collected.take();
+        let inner = NOW.get();
+        NOW.set(Now {
+            doing: self.doing,
+            collected: outer.is_some(),
+            ..inner
+        });
+        if inner.collected || outer.is_some() {
+            COLLECTED.replace(outer)
+        } else {
+            None
+        }
     }
 }
 
 impl Drop for Outer {
+    #[inline]
     fn drop(&mut self) {
-        // A value in it may have a destructor that comes here: drop it outside.
-        drop(COLLECTOR.replace(self.0.take()));
+        if !self.ended {
+            // It panicked. A value in there may have a destructor that comes here: it is
+            // dropped outside.
+            drop(self.end());
+        }
     }
 }
 
 /// Calls `encode` and returns what handles put aside meanwhile. Allocates nothing
 /// if there are none.
+#[inline]
 pub fn packing<R>(encode: impl FnOnce() -> R) -> (R, Baggage) {
-    let outer = Outer::replaced_by(Collector::Packing(Baggage::default()));
+    let mut outer = Outer::begin(Doing::Packing);
     let result = encode();
     match outer.end() {
-        Some(Collector::Packing(baggage)) => (result, baggage),
-        _ => unreachable!("every inner collector was put back"),
+        Some(Collected::Packed(baggage)) => (result, baggage),
+        _ => (result, Baggage::default()),
     }
 }
 
 /// Calls `decode` with the descriptors that came along. Those that nobody took
 /// are closed.
+#[inline]
 pub fn unpacking<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
-    let fds = fds.into_iter().map(Some).collect();
-    let outer = Outer::replaced_by(Collector::Unpacking(fds));
+    let mut outer = Outer::begin(Doing::Unpacking);
+    if !fds.is_empty() {
+        collect(Collected::ToUnpack(fds.into_iter().map(Some).collect()));
+    }
     let result = decode();
     drop(outer.end());
     result
+}
+
+/// Begins to collect for the present message.
+#[cold]
+fn collect(first: Collected) {
+    NOW.set(Now {
+        collected: true,
+        ..NOW.get()
+    });
+    COLLECTED.replace(Some(first));
 }
 
 /// Puts a descriptor aside; returns its number in this message.
@@ -161,8 +228,15 @@ pub fn unpacking<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
 /// # Errors
 /// [`Refused::NoBaggage`]
 pub fn pack(fd: OwnedFd) -> Result<u32, Refused> {
-    COLLECTOR.with_borrow_mut(|collector| match collector {
-        Some(Collector::Packing(baggage)) => {
+    let now = NOW.get();
+    if now.doing != Doing::Packing {
+        return Err(refuse(Refused::NoBaggage));
+    }
+    if !now.collected {
+        collect(Collected::Packed(Baggage::default()));
+    }
+    COLLECTED.with_borrow_mut(|collected| match collected {
+        Some(Collected::Packed(baggage)) => {
             baggage.fds.push(fd);
             Ok(baggage.fds.len() as u32 - 1)
         }
@@ -172,8 +246,11 @@ pub fn pack(fd: OwnedFd) -> Result<u32, Refused> {
 
 /// Puts the ticket for a seat beside the descriptor that was packed with it.
 pub(crate) fn pack_ticket(ticket: Ticket) {
-    COLLECTOR.with_borrow_mut(|collector| {
-        if let Some(Collector::Packing(baggage)) = collector {
+    if !NOW.get().collected {
+        return; // The descriptor was refused.
+    }
+    COLLECTED.with_borrow_mut(|collected| {
+        if let Some(Collected::Packed(baggage)) = collected {
             baggage.tickets.push(ticket);
         }
     });
@@ -184,8 +261,15 @@ pub(crate) fn pack_ticket(ticket: Ticket) {
 /// # Errors
 /// [`Refused`]
 pub fn unpack(index: u32) -> Result<OwnedFd, Refused> {
-    COLLECTOR.with_borrow_mut(|collector| match collector {
-        Some(Collector::Unpacking(fds)) => fds
+    let now = NOW.get();
+    if now.doing != Doing::Unpacking {
+        return Err(refuse(Refused::NoBaggage));
+    }
+    if !now.collected {
+        return Err(refuse(Refused::Missing(index)));
+    }
+    COLLECTED.with_borrow_mut(|collected| match collected {
+        Some(Collected::ToUnpack(fds)) => fds
             .get_mut(index as usize)
             .and_then(Option::take)
             .ok_or_else(|| refuse(Refused::Missing(index))),
@@ -200,12 +284,20 @@ fn refuse(refused: Refused) -> Refused {
 
 /// Keeps the text of an error for [`refusal`].
 pub(crate) fn note_refusal(text: String) {
-    REFUSAL.with_borrow_mut(|refusal| *refusal = Some(text));
+    REFUSAL.replace(Some(text));
+    NOW.set(Now {
+        refused: true,
+        ..NOW.get()
+    });
 }
 
 /// Why a handle refused to be encoded or decoded just now, on this thread; told
 /// once. postcard drops the text of such errors, so it is kept here.
 pub fn refusal() -> Option<String> {
+    NOW.set(Now {
+        refused: false,
+        ..NOW.get()
+    });
     REFUSAL.take()
 }
 
@@ -237,6 +329,26 @@ mod tests {
             assert_eq!(unpack(1).unwrap_err(), Refused::Missing(1));
             assert_eq!(unpack(2).unwrap_err(), Refused::Missing(2));
         });
+    }
+
+    #[test]
+    fn a_message_within_a_message_that_panics_leaves_the_outer_one_alone() {
+        let ((), baggage) = packing(|| {
+            let inner = || {
+                packing(|| {
+                    pack(fd()).unwrap();
+                    panic!("no")
+                })
+            };
+            assert!(std::panic::catch_unwind(inner).is_err());
+            assert_eq!(pack(fd()), Ok(0));
+            assert_eq!(
+                unpacking(Vec::new(), || unpack(0)).map(drop),
+                Err(Refused::Missing(0))
+            );
+            assert_eq!(pack(fd()), Ok(1));
+        });
+        assert_eq!(baggage.len(), 2);
     }
 
     #[test]
