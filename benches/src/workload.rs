@@ -373,7 +373,10 @@ impl Workload {
     pub fn variant(mut self, engine: &'static str, variant: &'static str, run: Run) -> Self {
         let package = match engine {
             "threeply-shared" | "threeply-loop" => "threeply-runtime",
-            "threeply-threads" | "threeply-processes" | "threeply-asleep" => "threeply-pools",
+            "threeply-threads"
+            | "threeply-processes"
+            | "threeply-asleep"
+            | "threeply-own-thread" => "threeply-pools",
             "threeply" => match self.group {
                 Group::Loop | Group::Net => "threeply-runtime",
                 _ => "threeply-pools",

@@ -157,17 +157,33 @@ fn procspawn_asleep(ctx: &Ctx) -> Duration {
     elapsed
 }
 
+/// The supervisor is a task of the loop that awaits.
 fn submit_async(ctx: &Ctx) -> Duration {
+    let (pin, iters) = (ctx.pin, ctx.iters);
+    threeply_runtime::block_on(async move {
+        let pool = placed(pin, || {
+            let asleep = ProcessPool::builder().workers(1).spinning(false);
+            asleep.build_on_loop().expect("a process pool")
+        });
+        awaited(&pool, 1).await;
+        awaited(&pool, iters).await
+    })
+}
+
+/// The same with the supervisor on a thread of its own, which has to wake the loop.
+fn submit_async_thread(ctx: &Ctx) -> Duration {
     let pool = ours_asleep(ctx.pin);
     let iters = ctx.iters;
-    threeply_runtime::block_on(async move {
-        let began = Instant::now();
-        for i in 0..iters {
-            let handle = pool.submit(add_one, i).expect("there is room");
-            assert_eq!(handle.await.expect("the job runs"), i + 1);
-        }
-        began.elapsed()
-    })
+    threeply_runtime::block_on(async move { awaited(&pool, iters).await })
+}
+
+async fn awaited(pool: &ProcessPool, iters: u64) -> Duration {
+    let began = Instant::now();
+    for i in 0..iters {
+        let handle = pool.submit(add_one, i).expect("there is room");
+        assert_eq!(handle.await.expect("the job runs"), i + 1);
+    }
+    began.elapsed()
 }
 
 /// 64 bytes there and back over two pipes, both processes asleep while they wait.
@@ -203,6 +219,7 @@ pub fn workloads() -> Vec<Workload> {
             pin,
         )
         .per_op("threeply", submit_async)
+        .per_op("threeply-own-thread", submit_async_thread)
         .per_op("limit", pipe_pingpong)
         .without("procspawn", "its handles can't be awaited")
     };

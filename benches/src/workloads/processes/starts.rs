@@ -24,6 +24,17 @@ fn with_a_large_parent<T>(ctx: &Ctx, mut start: impl FnMut() -> T) -> Duration {
     total
 }
 
+/// A pool that is ended, with all that belongs to it, before the next one begins.
+struct Ended(Option<ProcessPool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            pool.shutdown(Duration::MAX);
+        }
+    }
+}
+
 /// A new pool with one worker, until its first job has come back.
 fn worker_start(ctx: &Ctx) -> Duration {
     with_a_large_parent(ctx, || {
@@ -34,7 +45,7 @@ fn worker_start(ctx: &Ctx) -> Duration {
                 .expect("the job runs"),
             2
         );
-        pool
+        Ended(Some(pool))
     })
 }
 
@@ -47,7 +58,7 @@ fn worker_start_forkserver(ctx: &Ctx) -> Duration {
             .build()
             .expect("a process pool")
     };
-    let keeper = forked();
+    let keeper = Ended(Some(forked()));
     let total = with_a_large_parent(ctx, || {
         let pool = forked();
         assert_eq!(
@@ -56,7 +67,7 @@ fn worker_start_forkserver(ctx: &Ctx) -> Duration {
                 .expect("the job runs"),
             2
         );
-        pool
+        Ended(Some(pool))
     });
     drop(keeper);
     total
