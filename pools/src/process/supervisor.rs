@@ -13,6 +13,7 @@
 //! [`super::look`], what it does each time.
 
 use crate::process::fork_server::client;
+use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::shared::Shared;
 use std::future::{Future, poll_fn};
@@ -124,7 +125,10 @@ async fn supervise(shared: Arc<Shared>) {
                 processes.push(process);
             }
         }
-        shared.watch_zygote(&mut zygote);
+        let deadline = match shared.watch_zygote(&mut zygote) {
+            true => deadline,
+            false => deadline.min(Instant::now() + limits::START_RETRY),
+        };
         something_happens(&bell, &processes, zygote.as_ref(), deadline).await;
         // Asked for anew: the bell may have been rung by a worker that was started
         // while we slept.
@@ -162,12 +166,16 @@ async fn something_happens(
     .await;
 }
 
+/// The bell isn't read: each ring is an edge, which is all that we wait for, and a read
+/// would wake us once more (the counter can be written to again, says the kernel). So
+/// nobody empties it but a ringer who finds it full.
 fn is_rung(bell: &Async<Bell>, context: &mut Context<'_>) -> bool {
-    let rung = bell.poll_read_with(context, |bell| match bell.0.supervisor_bell.drain()? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        rings => Ok(rings),
+    let mut rung = false;
+    let waits: Poll<io::Result<()>> = bell.poll_read_with(context, |_| {
+        rung = true;
+        Err(io::ErrorKind::WouldBlock.into())
     });
-    rung.is_ready()
+    rung || waits.is_ready()
 }
 
 fn has_ended(process: &Async<Process>, context: &mut Context<'_>) -> bool {
@@ -191,13 +199,16 @@ fn zygote_has_ended(zygote: &Async<Zygote>, context: &mut Context<'_>) -> bool {
 
 impl Shared {
     /// Buries the fork server's process if it has ended, and sees to it that the one
-    /// that there is now is awaited.
-    fn watch_zygote(&self, watched: &mut Option<Async<Zygote>>) {
+    /// that there is now is awaited. `false` if that can't be told now, because somebody
+    /// is asking it for a worker.
+    fn watch_zygote(&self, watched: &mut Option<Async<Zygote>>) -> bool {
         let Some(server) = &self.options.fork_server else {
-            return;
+            return true;
         };
-        server.look_at_zygote();
-        let zygote = server.zygote();
+        let Some(zygote) = server.look_at_zygote() else {
+            *watched = None;
+            return false;
+        };
         let same = match (&*watched, &zygote) {
             (Some(watched), Some(zygote)) => Arc::ptr_eq(&watched.get_ref().0, zygote),
             (watched, zygote) => watched.is_none() && zygote.is_none(),
@@ -205,6 +216,7 @@ impl Shared {
         if !same {
             *watched = zygote.and_then(|zygote| Async::new(Zygote(zygote)).ok());
         }
+        true
     }
 
     /// The links of all workers that there are.

@@ -40,6 +40,22 @@ impl EventFd {
         }
     }
 
+    /// As [`notify`](EventFd::notify), for a counter that nobody [`drain`](EventFd::drain)s,
+    /// because whoever waits for it waits for edges: if it is full, it is emptied first.
+    ///
+    /// # Errors
+    /// Only if the descriptor is broken.
+    pub fn notify_undrained(&self) -> io::Result<()> {
+        loop {
+            match self.0.write(1) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EAGAIN) => drop(self.drain()?),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Takes all notifications since the last call: their number, or zero.
     ///
     /// # Errors
@@ -80,5 +96,14 @@ mod tests {
         event.notify().unwrap();
         assert_eq!(event.drain().unwrap(), 2);
         assert_eq!(event.drain().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_counter_that_nobody_drains_rings_on_when_it_is_full() {
+        let event = EventFd::new().unwrap();
+        event.0.write(u64::MAX - 1).unwrap();
+        event.notify().unwrap();
+        event.notify_undrained().unwrap();
+        assert_eq!(event.drain().unwrap(), 1);
     }
 }

@@ -165,12 +165,28 @@ impl Attack {
 
 /// Rings the bells of the supervisor and of a caller.
 fn ring_everybody() {
-    use std::os::fd::BorrowedFd;
     use threeply_pools::process::worker::hook::fd;
     for number in [fd::CALLER, fd::SUPERVISOR] {
-        // SAFETY: the worker's own, open as long as it lives.
-        let bell = unsafe { BorrowedFd::borrow_raw(number) };
-        nix::unistd::write(bell, &1u64.to_ne_bytes()).unwrap();
+        ring(number, 1);
+    }
+}
+
+/// Rings the supervisor's bell so often that its counter is full.
+pub(crate) fn fill_the_bell() {
+    use threeply_pools::process::worker::hook::fd;
+    ring(fd::SUPERVISOR, 1 << 63);
+    // As much again as fits, but for what others have rung or ring meanwhile.
+    for power in (0..63).rev() {
+        ring(fd::SUPERVISOR, 1 << power);
+    }
+}
+
+fn ring(bell: i32, times: u64) {
+    // SAFETY: the worker's own, open as long as it lives.
+    let bell = unsafe { std::os::fd::BorrowedFd::borrow_raw(bell) };
+    match nix::unistd::write(bell, &times.to_ne_bytes()) {
+        Ok(_) | Err(nix::errno::Errno::EAGAIN) => {}
+        Err(error) => panic!("{error}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Workers that send garbage: their jobs fail, with that cause, and nobody else's.
 
-use crate::attack::{ALL, Attack, claim_everything};
+use crate::attack::{ALL, Attack, claim_everything, fill_the_bell};
 use crate::{end, kill_myself, new_pool, watchdog};
 use threeply_pools::process::{Cause, JobError, JobHandle};
 
@@ -92,5 +92,20 @@ fn claims_that_are_forged_fail_jobs_but_run_none_twice() {
         }
     }
     assert_eq!(pool.call(|n: u8| n, 7).unwrap().unwrap(), 7);
+    end(pool);
+}
+
+#[test]
+fn a_supervisor_whose_bell_was_filled_up_is_still_rung() {
+    let _dog = watchdog();
+    let pool = new_pool(2);
+    for _ in 0..3 {
+        // Awaited, so that the supervisor is the one who reads the replies.
+        pollster::block_on(pool.submit(|()| fill_the_bell(), ()).unwrap()).unwrap();
+        for n in 0..20u8 {
+            let back = pollster::block_on(pool.submit(|n: u8| n, n).unwrap());
+            assert_eq!(back.unwrap(), n);
+        }
+    }
     end(pool);
 }
