@@ -4,10 +4,11 @@
 
 use crate::ipc::travel::Baggage;
 use crate::process::arena::Arena;
-use crate::process::codec::Encoded;
+use crate::process::codec::Bytes;
 use crate::process::encode::{encode, locate};
 use crate::process::error::Error;
 use crate::process::fork_server::ForkServer;
+use crate::process::job::Arguments;
 use crate::process::limits;
 use crate::process::output::Output;
 use crate::process::page::SharedFile;
@@ -31,6 +32,7 @@ pub struct Options {
     pub(crate) name: Option<String>,
     pub(crate) stack_size: usize,
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) control_groups: bool,
     pub(crate) start_in_main: bool,
     pub(crate) start_method: StartMethod,
     /// There while the pool lives, if that is its start method.
@@ -56,6 +58,7 @@ impl Default for Options {
             name: None,
             stack_size: limits::STACK,
             memory_limit: None,
+            control_groups: false,
             start_in_main: false,
             start_method: StartMethod::Exec,
             fork_server: None,
@@ -77,7 +80,7 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) call: [u64; 2],
-    pub(crate) argument: Vec<u8>,
+    pub(crate) argument: Bytes,
     pub(crate) baggage: Option<Arc<Baggage>>,
 }
 
@@ -114,6 +117,18 @@ impl Builder {
     /// [`Cause::MemoryLimit`](crate::process::Cause::MemoryLimit).
     pub fn memory_limit(mut self, bytes: u64) -> Builder {
         self.options.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Gives each worker a control group of its own, in which everything stays that its
+    /// jobs start: with the worker, all of that ends, without exception
+    /// ([`control_group`](crate::process::control_group)). Needs version 2 of control
+    /// groups, Linux 5.14, and the right to make directories in this process's own group
+    /// (a service of systemd with `Delegate=yes`, a container of one's own, root). Off by
+    /// default: without it, what a job starts is found by its process group and its
+    /// environment, and what has left both escapes.
+    pub fn control_groups(mut self, yes: bool) -> Builder {
+        self.options.control_groups = yes;
         self
     }
 
@@ -308,7 +323,7 @@ impl Builder {
         if options.start_method == StartMethod::ForkServer {
             options.fork_server = Some(ForkServer::get(in_main));
         }
-        let shared = Arc::new(Shared::new(options)?);
+        let shared = Shared::new(options)?;
         for slot in 0..shared.options.workers {
             if shared.options.idle_exit.is_some() && slot > 0 {
                 break; // The others come when there is work for them.
@@ -319,6 +334,7 @@ impl Builder {
                 &shared.arguments_file,
                 &shared.supervisor_bell,
                 &shared.outputs,
+                &|| false,
             );
             match started {
                 Ok((link, writer)) => shared.admit(&mut shared.lock(), Arc::new(link), writer),
@@ -345,13 +361,13 @@ where
         })?;
     let arena = Arena::new(none, 0);
     let call = locate(Call::of(function))?;
-    let (encoded, baggage) = encode(argument, &arena)?;
-    match encoded {
-        Encoded::Inline(argument) => Ok(Initializer {
+    let (argument, baggage) = encode(argument, &Arc::new(arena))?;
+    match argument {
+        Arguments::Inline(argument) => Ok(Initializer {
             call,
             argument,
             baggage,
         }),
-        Encoded::Large { .. } => unreachable!("the arena has no room"),
+        Arguments::Large { .. } => unreachable!("the arena has no room"),
     }
 }

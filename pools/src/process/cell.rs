@@ -31,8 +31,9 @@ use std::fmt;
 use std::task::Waker;
 use std::time::Instant;
 
-/// What became of a job: its encoded result, or why there is none.
-pub type Outcome = Result<Reply, JobError>;
+/// What became of a job: its encoded result, or why there is none. (Boxed, since it is
+/// large and rare, and a million cells may wait at a time.)
+pub type Outcome = Result<Reply, Box<JobError>>;
 
 /// Called once with no argument when the job is done.
 type Callback = Box<dyn FnOnce() + Send>;
@@ -246,7 +247,7 @@ fn take(inner: &mut Inner) -> Option<Outcome> {
         Phase::Done(outcome) => Some(outcome),
         Phase::Cancelled => {
             inner.phase = Phase::Cancelled;
-            Some(Err(JobError::Cancelled))
+            Some(Err(Box::new(JobError::Cancelled)))
         }
         Phase::Taken => panic!("a job's result was asked for again after it had been taken"),
     }

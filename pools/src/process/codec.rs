@@ -14,15 +14,19 @@
 
 use crate::ipc::travel::{self, Baggage};
 use crate::process::arena::{Arena, Extent};
-use crate::process::limits::INLINE_MAX;
+use crate::process::limits::{INLINE_MAX, SHORT};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 use std::ptr::NonNull;
 use threeply_runtime::sys::scm;
 
 /// Bytes to begin with: most jobs never need more.
 const FIRST: usize = 112;
+
+/// Encoded bytes on their way between threads.
+pub type Bytes = SmallVec<[u8; SHORT]>;
 
 /// What a [`Sink`] has gathered.
 #[derive(Debug)]
@@ -96,7 +100,7 @@ impl<'a> Sink<'a> {
         Sink::reusing(Vec::with_capacity(FIRST), arena, max)
     }
 
-    /// As [`Sink::new`], with a buffer that was used before.
+    /// As [`Sink::new`], with a buffer that was used before, or an empty one.
     pub fn reusing(mut room: Vec<u8>, arena: &'a Arena, max: usize) -> Sink<'a> {
         let start = NonNull::new(room.as_mut_ptr()).expect("a Vec's pointer isn't null");
         let capacity = room.capacity().min(INLINE_MAX).min(max);
@@ -197,11 +201,11 @@ impl<'a> Sink<'a> {
         if need > self.max {
             return Err(too_large(self.max));
         }
-        let wanted = need.max(2 * len);
+        let wanted = need.max(2 * len).max(FIRST);
         let (room, start, capacity) = if wanted <= INLINE_MAX {
             let mut bytes = Vec::<u8>::with_capacity(wanted);
             let start = NonNull::new(bytes.as_mut_ptr()).expect("a Vec's pointer isn't null");
-            let capacity = bytes.capacity().min(INLINE_MAX);
+            let capacity = bytes.capacity().min(INLINE_MAX).min(self.max);
             (Room::Heap(bytes), start, capacity)
         } else {
             let extent = self.arena.take(wanted);

@@ -2,7 +2,8 @@
 //!
 //! 1. Its process is reaped, what it left in its process group is killed
 //!    ([`Link::look_at_process`](super::link::Link::look_at_process)), and unless it
-//!    was told to go, so is everything else that descends from it ([`super::kin`]).
+//!    was told to go, so is everything else that descends from it ([`super::kin`],
+//!    or the control group that it has for itself).
 //! 2. Every reply that it had published is delivered.
 //! 3. The one element that it had claimed and not answered, if any, fails with
 //!    the cause of death. Nothing else does.
@@ -16,7 +17,6 @@
 
 use crate::process::error::{Cause, Death, JobError, LastOutput, StartFailure};
 use crate::process::job::Job;
-use crate::process::kin;
 use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
 use crate::process::shared::Shared;
@@ -26,6 +26,7 @@ use crate::process::worker::last_words::LastWords;
 use crate::process::worker::serve::exit;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 impl Shared {
@@ -65,9 +66,7 @@ impl Shared {
         if link.sent_garbage() {
             self.salvage(link, &mut reader);
         }
-        if !dismissed {
-            kin::end(link.nonce);
-        }
+        link.end_descendants(dismissed);
         let cause = self.cause(link);
         let last_words = link.last_output();
         let mut state = self.lock();
@@ -164,6 +163,9 @@ impl Shared {
     }
 
     /// Starts workers for all places that have none, if there may be work for them.
+    ///
+    /// A fork server is another process, which may be stopped or swamped: whoever looks
+    /// after the other workers doesn't wait for it, a thread does.
     pub fn replace_missing(&self) {
         loop {
             let mut state = self.lock();
@@ -175,29 +177,43 @@ impl Shared {
                 return;
             };
             drop(state);
-            let started = start::start(
-                slot,
-                &self.options,
-                &self.arguments_file,
-                &self.supervisor_bell,
-                &self.outputs,
-            );
-            let mut deliveries = Vec::new();
-            let mut state = self.lock();
-            state.release(slot);
-            match started {
-                Ok((link, writer)) => self.admit(&mut state, Arc::new(link), writer),
-                Err(error) => {
-                    self.note_start_failure(&mut state, &error.to_string(), &mut deliveries);
+            if self.options.fork_server.is_some()
+                && let Some(me) = self.me()
+            {
+                let starter = thread::Builder::new().name("threeply-starter".to_owned());
+                if starter.spawn(move || me.start_reserved(slot)).is_ok() {
+                    continue;
                 }
             }
-            drop(state);
-            Delivery::deliver_all(&mut deliveries);
-            // The supervisor must watch the new process; submitters may have to be
-            // told that there will be none.
-            self.ring_supervisor();
-            self.tell_of_change();
+            self.start_reserved(slot);
         }
+    }
+
+    /// Starts a worker for a place that was reserved for it.
+    fn start_reserved(&self, slot: usize) {
+        let started = start::start(
+            slot,
+            &self.options,
+            &self.arguments_file,
+            &self.supervisor_bell,
+            &self.outputs,
+            &|| self.lock().phase == Phase::Closed,
+        );
+        let mut deliveries = Vec::new();
+        let mut state = self.lock();
+        state.release(slot);
+        match started {
+            Ok((link, writer)) => self.admit(&mut state, Arc::new(link), writer),
+            Err(error) => {
+                self.note_start_failure(&mut state, &error.to_string(), &mut deliveries);
+            }
+        }
+        drop(state);
+        Delivery::deliver_all(&mut deliveries);
+        // The supervisor must watch the new process; submitters may have to be
+        // told that there will be none.
+        self.ring_supervisor();
+        self.tell_of_change();
     }
 
     /// Sends what is queued to workers that are idle.

@@ -4,11 +4,14 @@
 
 use crate::ipc::travel::{self, Baggage};
 use crate::process::arena::Arena;
-use crate::process::codec::{CodecError, Encoded, Sink, check_baggage};
+use crate::process::codec::{Bytes, CodecError, Encoded, Sink, check_baggage};
 use crate::process::error::Error;
+use crate::process::job::Arguments;
+use crate::process::limits::SHORT;
 use crate::process::text::Text;
 use crate::process::trampoline::Call;
 use serde::Serialize;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// The offsets of a call, which a worker can turn back into addresses.
@@ -26,19 +29,39 @@ pub(crate) fn locate(call: Call) -> Result<[u64; 2], Error> {
     }
 }
 
+thread_local! {
+    /// Where this thread encodes: kept, since most of what is encoded is so short that it
+    /// is copied out ([`SHORT`]).
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// An encoded argument, and what it has besides bytes.
-type EncodedArgument = (Encoded, Option<Arc<Baggage>>);
+type EncodedArgument = (Arguments, Option<Arc<Baggage>>);
 
 /// Encodes one argument as an element: its length, then its bytes.
-pub(crate) fn encode<A: Serialize>(argument: &A, arena: &Arena) -> Result<EncodedArgument, Error> {
-    let mut sink = Sink::new(arena, u32::MAX as usize);
+pub(crate) fn encode<A: Serialize>(
+    argument: &A,
+    arena: &Arc<Arena>,
+) -> Result<EncodedArgument, Error> {
+    // Taken, not borrowed: a `Serialize` may come here again. (At the end of a thread
+    // there is none.)
+    let buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let mut sink = Sink::reusing(buffer, arena, u32::MAX as usize);
     let baggage = append(&mut sink, argument).map_err(|error| match error {
         CodecError::TooLarge { len, max } => Error::TooLarge { len, max },
         other => Error::Argument {
             reason: other.to_string(),
         },
     })?;
-    Ok((sink.finish(), baggage))
+    let arguments = match sink.finish() {
+        Encoded::Inline(bytes) if bytes.len() <= SHORT => {
+            let short = Bytes::from_slice(&bytes);
+            let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
+            Arguments::Inline(short)
+        }
+        encoded => Arguments::new(encoded, arena),
+    };
+    Ok((arguments, baggage))
 }
 
 /// Appends one argument as an element. Returns what it has besides bytes.

@@ -284,7 +284,7 @@ impl<R: DeserializeOwned> JobHandle<R> {
 /// From an outcome to the typed result. A `Deserialize` that panics concerns this
 /// job alone.
 pub(crate) fn decode<R: DeserializeOwned>(outcome: Outcome) -> Result<R, JobError> {
-    let reply = outcome?;
+    let reply = outcome.map_err(|error| *error)?;
     match std::panic::catch_unwind(AssertUnwindSafe(|| reply.decode::<R>())) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(JobError::Undecodable {

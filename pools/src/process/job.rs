@@ -7,7 +7,7 @@
 use crate::ipc::travel::Baggage;
 use crate::process::arena::{Arena, Extent};
 use crate::process::cell::{Cell, Outcome};
-use crate::process::codec::Encoded;
+use crate::process::codec::{Bytes, Encoded};
 use crate::process::limits::BODY_MAX;
 use crate::process::terms::{JobLabel, Retry, Terms};
 use crate::process::wire;
@@ -178,7 +178,7 @@ impl Job {
 #[derive(Debug)]
 pub enum Arguments {
     /// Kept until the job is done, since its worker may die before it begins.
-    Inline(Vec<u8>),
+    Inline(Bytes),
     /// In the arena.
     Large {
         /// Shared by the parts of a chunk.
@@ -192,7 +192,7 @@ impl Arguments {
     /// Takes over what was encoded into `arena`.
     pub fn new(encoded: Encoded, arena: &Arc<Arena>) -> Arguments {
         match encoded {
-            Encoded::Inline(bytes) => Arguments::Inline(bytes),
+            Encoded::Inline(bytes) => Arguments::Inline(Bytes::from_vec(bytes)),
             Encoded::Large { extent, len } => Arguments::Large {
                 shared: Arc::new(LargeArguments {
                     arena: Arc::clone(arena),
@@ -218,7 +218,7 @@ impl Arguments {
                 for _ in 0..at {
                     rest = wire::split_element(rest).map_or(&[], |(_, rest)| rest);
                 }
-                Arguments::Inline(rest.to_vec())
+                Arguments::Inline(Bytes::from_slice(rest))
             }
             Arguments::Large { shared, skip } => Arguments::Large {
                 shared: Arc::clone(shared),
@@ -264,7 +264,7 @@ mod tests {
         let mut job = Job {
             target: Arc::new(Cell::default()),
             call: [1, 2],
-            arguments: Arguments::Inline(elements),
+            arguments: Arguments::Inline(Bytes::from_vec(elements)),
             index: 10,
             count: 4,
             terms: None,

@@ -27,7 +27,8 @@
 //! itself is dead they go to init all the same); *a subreaper in the parent* (a
 //! property of the whole program, which a library has no business to change); *the
 //! parent's number in `/proc/<pid>/stat`* (orphans have lost it); *a control group
-//! for each worker* (needs a delegated hierarchy, which few programs have).
+//! for each worker*, always (needs a delegated hierarchy, which few programs have; those
+//! that have one may ask for it: [`super::control_group`]).
 
 use std::fs;
 use threeply_runtime::sys::pidfd;

@@ -15,7 +15,12 @@ pub const RING: usize = 128 * 1024;
 /// eighth of the ring, so that several fit side by side.
 pub const INLINE_MAX: usize = 16 * 1024;
 
-/// The largest body of any frame in a ring: the above and the fixed numbers
+/// Encoded values of so few bytes (a few numbers) need no allocation: they stand in the
+/// job, or in its outcome, itself. What one thread allocates and another frees costs both
+/// of them a lock of the allocator.
+pub const SHORT: usize = 24;
+
+/// The largest body of any frame in a ring: [`INLINE_MAX`] and the fixed numbers
 /// before it.
 pub const BODY_MAX: usize = INLINE_MAX + 64;
 
@@ -33,6 +38,10 @@ pub const ARENA_KEPT: usize = 256 << 20;
 /// A worker that hasn't reported within this time after its start is given up.
 /// A start takes 1 ms on an idle machine; a swamped one may need seconds.
 pub const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// How often whoever waits for a fork server asks himself whether the worker is still
+/// wanted. It answers in some hundred microseconds.
+pub const ZYGOTE_SILENCE: Duration = Duration::from_millis(100);
 
 /// The longest pause before a job that died is run again, however often it has
 /// been doubled (a longer one that was asked for stands).

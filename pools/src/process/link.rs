@@ -14,8 +14,11 @@
 //!
 //! Read before this: [`super::page`]. Read after it: [`super::pump`].
 
+use crate::process::codec::Bytes;
+use crate::process::control_group::ControlGroup;
 use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
 use crate::process::job::Job;
+use crate::process::kin;
 use crate::process::limits::BODY_MAX;
 use crate::process::output::stream::Source;
 use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
@@ -47,6 +50,8 @@ pub struct Link {
     memory: Arc<Mapping>,
     outputs: [Option<Arc<Source>>; 2],
     pidfd: OwnedFd,
+    /// Where it lives with all that it starts, if the pool has asked for that.
+    group: Option<ControlGroup>,
     /// Wakes the worker.
     bell: OwnedFd,
     /// Wakes a caller that reads replies itself. Reading it blocks.
@@ -68,6 +73,8 @@ pub struct Link {
     _traced: Option<Adoption>,
     /// Rooms of large results that are to be given back with the next request.
     returned: Mutex<Vec<[u64; 3]>>,
+    /// Whether there may be any: most requests have none to give back.
+    has_returned: AtomicBool,
 }
 
 /// What a link is made of.
@@ -85,6 +92,8 @@ pub struct Parts {
     pub memory: Arc<Mapping>,
     /// The process.
     pub pidfd: OwnedFd,
+    /// Its control group, if it has one of its own.
+    pub group: Option<ControlGroup>,
     /// Write end of the worker's bell.
     pub bell: OwnedFd,
     /// The bell for callers.
@@ -111,6 +120,7 @@ impl Link {
             memory: parts.memory,
             outputs: parts.outputs,
             pidfd: parts.pidfd,
+            group: parts.group,
             bell: parts.bell,
             caller_bell: parts.caller,
             passing: parts.passing,
@@ -121,6 +131,7 @@ impl Link {
             garbage: AtomicBool::new(false),
             refused: Mutex::default(),
             returned: Mutex::default(),
+            has_returned: AtomicBool::new(false),
         };
         (link, writer)
     }
@@ -336,14 +347,35 @@ impl Link {
         let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
     }
 
+    /// Once it has ended: ends everything that descends from it, unless it was told to go.
+    pub fn end_descendants(&self, dismissed: bool) {
+        let killed = match &self.group {
+            Some(group) if !dismissed => group.kill().is_ok(),
+            _ => dismissed,
+        };
+        if !killed {
+            kin::end(self.nonce);
+        }
+        if let Some(group) = &self.group {
+            group.disband();
+        }
+    }
+
     /// Notes that a large result's room is free; the worker is told with the next
     /// request.
     pub fn give_back(&self, room: [u64; 3]) {
         lock(&self.returned).push(room);
+        self.has_returned.store(true, Ordering::Relaxed);
     }
 
     /// The rooms that the worker is to be told about.
+    #[inline]
     pub fn returned(&self) -> Option<Vec<[u64; 3]>> {
+        // Relaxed: one that isn't seen yet goes along with the next request.
+        if !self.has_returned.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_returned.store(false, Ordering::Relaxed);
         let mut returned = lock(&self.returned);
         (!returned.is_empty()).then(|| std::mem::take(&mut *returned))
     }
@@ -354,7 +386,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// A frame that was copied out of the ring.
-pub type Frame = (Header, Box<[u8]>);
+pub type Frame = (Header, Bytes);
 
 /// The right to read a worker's replies.
 #[derive(Debug)]
@@ -416,8 +448,8 @@ impl ReplyReader {
         }
     }
 
-    fn body(&mut self, words: &Words, used: usize) -> Box<[u8]> {
-        let mut body = vec![0; used - HEADER_LEN].into_boxed_slice();
+    fn body(&mut self, words: &Words, used: usize) -> Bytes {
+        let mut body = Bytes::from_elem(0, used - HEADER_LEN);
         self.ring.peek(HEADER_LEN, &mut body);
         self.ring.advance(&reply_counters(words), used);
         body

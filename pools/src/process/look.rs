@@ -40,7 +40,7 @@ impl Shared {
         let mut deliveries = Vec::new();
         let mut state = self.lock();
         next.at(state.close_if_done(now, &mut deliveries));
-        if state.phase == Phase::Closed && state.workers.iter().all(Option::is_none) {
+        if state.phase == Phase::Closed && state.has_no_workers() {
             drop(state);
             Delivery::deliver_all(&mut deliveries);
             self.outputs.close();

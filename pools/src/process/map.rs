@@ -220,8 +220,7 @@ where
                     return false;
                 };
                 // No input can be run: say so once, and end.
-                let outcome = Err(JobError::Rejected(Box::new(error)));
-                self.results.deliver(self.pulled, outcome);
+                self.results.deliver(self.pulled, refused(error));
                 self.pulled += 1;
                 return false;
             }
@@ -267,8 +266,7 @@ where
                 let error = Arc::new(error);
                 for index in first..first + usize::from(count) {
                     let error = Error::Refused(Arc::clone(&error));
-                    self.results
-                        .deliver(index, Err(JobError::Rejected(Box::new(error))));
+                    self.results.deliver(index, refused(error));
                 }
                 self.call = Err(None); // It won't take others either.
                 more = false;
@@ -282,8 +280,7 @@ where
                 },
             };
             let index = first + usize::from(count);
-            self.results
-                .deliver(index, Err(JobError::Rejected(Box::new(error))));
+            self.results.deliver(index, refused(error));
         }
         more
     }
@@ -305,6 +302,10 @@ where
         self.returned += 1;
         self.ready.pop_front()
     }
+}
+
+fn refused(error: Error) -> Outcome {
+    Err(Box::new(JobError::Rejected(Box::new(error))))
 }
 
 impl<I: Iterator, R: DeserializeOwned> Iterator for Map<'_, I, R>
@@ -396,13 +397,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.map_call(
-            Call::of(function),
-            inputs,
-            true,
-            self.shared().terms.clone(),
-            Location::caller(),
-        )
+        self.options().map(function, inputs)
     }
 
     /// As [`map`](ProcessPool::map), but results come as they are ready, each with
@@ -418,8 +413,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let terms = self.shared().terms.clone();
-        MapUnordered(self.map_call(Call::of(function), inputs, false, terms, Location::caller()))
+        self.options().map_unordered(function, inputs)
     }
 
     /// As [`map`](ProcessPool::map) for a function of two arguments.
@@ -431,14 +425,7 @@ impl ProcessPool {
         B: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let terms = self.shared().terms.clone();
-        self.map_call(
-            Call::of_two(function),
-            inputs,
-            true,
-            terms,
-            Location::caller(),
-        )
+        self.options().starmap(function, inputs)
     }
 
     pub(crate) fn map_call<I: IntoIterator, R>(

@@ -13,7 +13,7 @@
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
 //! | be seen | [`traced`] |
-//! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`], [`cpu`] |
+//! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
 //! | and what it writes | [`output`] |
 //! | look | [`statistics`], [`dump`] |
 
@@ -25,6 +25,7 @@ pub mod callbacks;
 pub mod cell;
 pub mod claim;
 pub mod codec;
+pub mod control_group;
 pub mod cpu;
 pub mod death;
 pub mod dump;

@@ -31,40 +31,41 @@ use std::time::Duration;
 #[must_use = "hands in nothing by itself"]
 pub struct JobOptions<'p> {
     pool: &'p ProcessPool,
-    terms: Terms,
+    terms: Option<Arc<Terms>>,
 }
 
 impl<'p> JobOptions<'p> {
     pub(crate) fn new(pool: &'p ProcessPool) -> JobOptions<'p> {
-        let terms = &pool.shared().options.terms;
         JobOptions {
             pool,
-            terms: terms.clone(),
+            terms: pool.shared().terms.clone(),
         }
     }
 
     /// What the jobs are called in errors, statistics and captured output.
-    pub fn name(mut self, name: impl AsRef<str>) -> Self {
-        self.terms.name = Some(Arc::from(name.as_ref()));
-        self
+    pub fn name(self, name: impl AsRef<str>) -> Self {
+        self.with(|terms| terms.name = Some(Arc::from(name.as_ref())))
     }
 
     /// The time that each job may run; see [`Builder::job_limit`](crate::process::Builder::job_limit).
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.terms.limit = Some(limit);
-        self
+    pub fn limit(self, limit: Duration) -> Self {
+        self.with(|terms| terms.limit = Some(limit))
     }
 
     /// The processor time that each job may use; see
     /// [`Builder::cpu_limit`](crate::process::Builder::cpu_limit).
-    pub fn cpu_limit(mut self, limit: Duration) -> Self {
-        self.terms.cpu_limit = Some(limit);
-        self
+    pub fn cpu_limit(self, limit: Duration) -> Self {
+        self.with(|terms| terms.cpu_limit = Some(limit))
     }
 
     /// Runs jobs again whose worker died.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.terms.retry = retry;
+    pub fn retry(self, retry: Retry) -> Self {
+        self.with(|terms| terms.retry = retry)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        // The pool, or a clone of this, may have them too.
+        change(Arc::make_mut(self.terms.get_or_insert_default()));
         self
     }
 
@@ -78,9 +79,9 @@ impl<'p> JobOptions<'p> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let prepared = self
-            .pool
-            .prepare(function, &argument, self.terms(), Location::caller())?;
+        let prepared =
+            self.pool
+                .prepare(function, &argument, self.terms.clone(), Location::caller())?;
         self.pool.accept(prepared, true)
     }
 
@@ -94,9 +95,9 @@ impl<'p> JobOptions<'p> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let prepared = self
-            .pool
-            .prepare(function, &argument, self.terms(), Location::caller())?;
+        let prepared =
+            self.pool
+                .prepare(function, &argument, self.terms.clone(), Location::caller())?;
         self.pool.accept(prepared, false)
     }
 
@@ -115,7 +116,9 @@ impl<'p> JobOptions<'p> {
         R: Serialize + DeserializeOwned,
     {
         let site = Location::caller();
-        let prepared = self.pool.prepare(function, &argument, self.terms(), site);
+        let prepared = self
+            .pool
+            .prepare(function, &argument, self.terms.clone(), site);
         admission(self.pool.shared(), prepared)
     }
 
@@ -133,9 +136,9 @@ impl<'p> JobOptions<'p> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let prepared = self
-            .pool
-            .prepare(function, &argument, self.terms(), Location::caller())?;
+        let prepared =
+            self.pool
+                .prepare(function, &argument, self.terms.clone(), Location::caller())?;
         Ok(self.pool.accept(prepared, true)?.wait())
     }
 
@@ -149,7 +152,7 @@ impl<'p> JobOptions<'p> {
     {
         let site = Location::caller();
         self.pool
-            .map_call(Call::of(function), inputs, true, self.terms(), site)
+            .map_call(Call::of(function), inputs, true, self.terms.clone(), site)
     }
 
     /// As [`ProcessPool::map_unordered`]; limits and retries are for each element.
@@ -165,13 +168,26 @@ impl<'p> JobOptions<'p> {
         R: Serialize + DeserializeOwned,
     {
         let site = Location::caller();
-        MapUnordered::new(
-            self.pool
-                .map_call(Call::of(function), inputs, false, self.terms(), site),
-        )
+        MapUnordered::new(self.pool.map_call(
+            Call::of(function),
+            inputs,
+            false,
+            self.terms.clone(),
+            site,
+        ))
     }
 
-    fn terms(&self) -> Option<Arc<Terms>> {
-        self.terms.clone().shared()
+    /// As [`ProcessPool::starmap`]; limits and retries are for each element.
+    #[track_caller]
+    pub fn starmap<A, B, R, I>(&self, function: fn(A, B) -> R, inputs: I) -> Map<'p, I::IntoIter, R>
+    where
+        I: IntoIterator<Item = (A, B)>,
+        A: Serialize + DeserializeOwned,
+        B: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let (call, site) = (Call::of_two(function), Location::caller());
+        self.pool
+            .map_call(call, inputs, true, self.terms.clone(), site)
     }
 }

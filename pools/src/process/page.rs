@@ -157,7 +157,8 @@ impl SharedFile {
     /// # Errors
     /// If it can't be asked for its size.
     pub fn inherited(fd: OwnedFd) -> io::Result<SharedFile> {
-        let len = std::fs::File::from(fd.try_clone()?).metadata()?.len() as usize;
+        let len = nix::sys::stat::fstat(&fd)?.st_size;
+        let len = usize::try_from(len).map_err(io::Error::other)?;
         Ok(SharedFile { fd, len })
     }
 

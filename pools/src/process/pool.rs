@@ -10,7 +10,7 @@ use crate::process::dump::Dump;
 use crate::process::encode::{encode, locate};
 use crate::process::error::{Error, JobError};
 use crate::process::handle::JobHandle;
-use crate::process::job::{Arguments, Job, Target};
+use crate::process::job::{Job, Target};
 use crate::process::options::JobOptions;
 use crate::process::shared::Shared;
 use crate::process::state::Tally;
@@ -153,9 +153,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let terms = self.shared.terms.clone();
-        let prepared = self.prepare(function, &argument, terms, Location::caller())?;
-        self.accept(prepared, true)
+        self.options().submit(function, argument)
     }
 
     /// As [`submit`](ProcessPool::submit), but doesn't wait.
@@ -168,9 +166,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let terms = self.shared.terms.clone();
-        let prepared = self.prepare(function, &argument, terms, Location::caller())?;
-        self.accept(prepared, false)
+        self.options().try_submit(function, argument)
     }
 
     /// As [`submit`](ProcessPool::submit), but waits for room asynchronously, on any
@@ -190,9 +186,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let terms = self.shared.terms.clone();
-        let prepared = self.prepare(function, &argument, terms, Location::caller());
-        admission(&self.shared, prepared)
+        self.options().submit_async(function, argument)
     }
 
     /// Runs a job and waits for its result: `submit` and
@@ -211,9 +205,7 @@ impl ProcessPool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let terms = self.shared.terms.clone();
-        let prepared = self.prepare(function, &argument, terms, Location::caller())?;
-        Ok(self.accept(prepared, true)?.wait())
+        self.options().call(function, argument)
     }
 
     /// For jobs with a name, limits or retries of their own; they begin with the
@@ -234,12 +226,12 @@ impl ProcessPool {
         R: Serialize + DeserializeOwned,
     {
         let call = locate(Call::of(function))?;
-        let (encoded, baggage) = encode(argument, &self.shared.arguments)?;
+        let (arguments, baggage) = encode(argument, &self.shared.arguments)?;
         let cell = Arc::new(Cell::default());
         let job = Job {
             target: Arc::clone(&cell) as Arc<dyn Target>,
             call,
-            arguments: Arguments::new(encoded, &self.shared.arguments),
+            arguments,
             index: 0,
             count: 1,
             terms,

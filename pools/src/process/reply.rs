@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // reads what a worker has written for us
 
 use crate::ipc::travel;
-use crate::process::codec::{CodecError, decode};
+use crate::process::codec::{Bytes, CodecError, decode};
 use crate::process::link::Link;
 use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ pub struct Reply {
 #[derive(Debug)]
 pub enum Body {
     /// Copied out of the ring.
-    Inline(Box<[u8]>),
+    Inline(Bytes),
     /// Still where the worker wrote it.
     Large(LargeReply),
 }

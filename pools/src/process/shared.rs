@@ -13,21 +13,22 @@ use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::oom::OomCounter;
 use crate::process::output::reader::Outputs;
-use crate::process::page::{RingBytes, SharedFile};
+use crate::process::page::{Line, RingBytes, SharedFile};
 use crate::process::ring::Writer;
 use crate::process::state::{Delivery, Phase, State};
 use crate::process::terms::Terms;
 use crate::switch::{Condvar, Mutex, MutexGuard};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 use threeply_runtime::sys::eventfd::EventFd;
 
 /// What all parties of a pool in this process share.
 #[derive(Debug)]
 pub struct Shared {
-    pub(crate) state: Mutex<State>,
+    /// On a line of its own, since each handle counts its references to this beside it.
+    pub(crate) state: Line<Mutex<State>>,
     /// Told when the queue has room, when all is done, and when all workers are gone.
     pub(crate) changed: Condvar,
     pub(crate) arguments: Arc<Arena>,
@@ -43,6 +44,8 @@ pub struct Shared {
     /// Whether the supervisor has a thread of its own.
     pub(crate) guarded: AtomicBool,
     pub(crate) options: Options,
+    /// This very thing, for threads that it starts.
+    me: Weak<Shared>,
 }
 
 impl Shared {
@@ -50,7 +53,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`Error::Resources`]
-    pub fn new(options: Options) -> Result<Shared, Error> {
+    pub fn new(options: Options) -> Result<Arc<Shared>, Error> {
         let need = |what| move |source| Error::Resources { what, source };
         let arguments_file = SharedFile::new(c"threeply-arguments", limits::PAGE, limits::ARENA)
             .map_err(need("no memory file for arguments"))?;
@@ -63,8 +66,11 @@ impl Shared {
         } else {
             Outputs::none()
         };
-        Ok(Shared {
-            state: Mutex::new(State::new(&options, Arc::clone(&supervisor_bell))),
+        Ok(Arc::new_cyclic(|me| Shared {
+            state: Line(Mutex::new(State::new(
+                &options,
+                Arc::clone(&supervisor_bell),
+            ))),
             outputs,
             terms: options.terms.clone().shared(),
             changed: Condvar::new(),
@@ -75,7 +81,13 @@ impl Shared {
             callbacks: Callbacks::default(),
             guarded: AtomicBool::new(false),
             options,
-        })
+            me: Weak::clone(me),
+        }))
+    }
+
+    /// For a thread that works on behalf of the pool.
+    pub fn me(&self) -> Option<Arc<Shared>> {
+        self.me.upgrade()
     }
 
     /// The state, under its lock.
@@ -125,7 +137,7 @@ impl Shared {
 
     /// Wakes the supervisor.
     pub fn ring_supervisor(&self) {
-        let _ = self.supervisor_bell.notify();
+        let _ = self.supervisor_bell.notify_undrained();
     }
 
     /// Takes in a worker that was just started, and sends it the initializer.
@@ -151,8 +163,9 @@ impl Shared {
             };
             state.send_first(slot, job);
         }
-        if state.is_overstaffed() {
-            state.retire(&link, Instant::now()); // Shrunk while it was being started.
+        if state.is_overstaffed() || state.phase == Phase::Closed {
+            // Shrunk, or closed, while it was being started.
+            state.retire(&link, Instant::now());
         }
         state.refill(slot);
         // It may have come up and gone to sleep before we came to this.

@@ -15,6 +15,7 @@
 //! copies the page tables: 35 ms for a parent of 4 GiB.
 
 use crate::process::builder::Options;
+use crate::process::control_group::ControlGroup;
 use crate::process::error::Error;
 use crate::process::kin;
 use crate::process::limits;
@@ -32,6 +33,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use threeply_runtime::sys::eventfd::EventFd;
+use threeply_runtime::sys::pidfd;
 use threeply_runtime::sys::pipe;
 use threeply_runtime::sys::scm;
 use threeply_runtime::sys::spawn::Exec;
@@ -58,7 +60,8 @@ pub enum StartMethod {
     ForkServer,
 }
 
-/// Starts one worker. **Blocks** for about a millisecond.
+/// Starts one worker. **Blocks** for about a millisecond; for longer if the fork server
+/// doesn't answer, until `given_up` says that nobody wants the worker any more.
 ///
 /// # Errors
 /// [`Error::Resources`], [`Error::Start`] and [`Error::ForkServer`].
@@ -68,6 +71,7 @@ pub fn start(
     arguments: &SharedFile,
     supervisor: &EventFd,
     outputs: &Outputs,
+    given_up: &dyn Fn() -> bool,
 ) -> Result<(Link, Writer<RingBytes>), Error> {
     let need = |what| move |source: io::Error| Error::Resources { what, source };
     let file = SharedFile::new(c"threeply-worker", RESULTS, RESULTS + limits::ARENA)
@@ -116,9 +120,13 @@ pub fn start(
         (arguments.as_fd(), fd::ARGUMENTS),
         (its_passing.as_fd(), fd::PASSING),
     ];
+    let no_group = "no control group for a worker (`control_groups(true)` asks for one; it takes \
+         version 2, mounted, and the right to make directories in this process's own group)";
+    let group = options.control_groups.then(|| ControlGroup::new(nonce));
+    let group = group.transpose().map_err(need(no_group))?;
     let name = options.name.as_deref().unwrap_or("threeply-worker");
     let spawned = match &options.fork_server {
-        Some(server) => server.fork(nonce, &fds, name)?,
+        Some(server) => server.fork(nonce, &fds, name, given_up)?,
         None => Exec::new("/proc/self/exe")
             .arg0(name)
             .env(MARKER, marker.to_value())
@@ -127,6 +135,14 @@ pub fn start(
             .spawn(&fds)
             .map_err(Error::Start)?,
     };
+    // Nothing of the user's runs in it before its first request.
+    if let Some(group) = &group
+        && let Err(error) = group.take_in(spawned.pid)
+    {
+        let _ = pidfd::send_signal(&spawned.pidfd, libc::SIGKILL);
+        let _ = pidfd::wait_exit(&spawned.pidfd);
+        return Err(need(no_group)(error));
+    }
     let source = |given: Given| {
         let source = Arc::new(given.source(spawned.pid, nonce)?);
         outputs.add(Arc::clone(&source));
@@ -140,6 +156,7 @@ pub fn start(
         nonce,
         memory,
         pidfd: spawned.pidfd,
+        group,
         bell,
         caller,
         passing,

@@ -22,7 +22,7 @@ impl Wake for Task {
 fn an_outcome_is_one_and_is_told_model() {
     let cell = Arc::new(Cell::default());
     let dying = cell.clone();
-    let death = loom::thread::spawn(move || dying.complete(Err(JobError::ShutDown)));
+    let death = loom::thread::spawn(move || dying.complete(Err(Box::new(JobError::ShutDown))));
     let cancelling = cell.clone();
     let cancel = loom::thread::spawn(move || cancelling.cancel());
 
@@ -38,7 +38,7 @@ fn an_outcome_is_one_and_is_told_model() {
             cell.take().unwrap()
         }
     };
-    let is_cancelled = matches!(outcome, Err(JobError::Cancelled));
+    let is_cancelled = matches!(outcome, Err(error) if matches!(*error, JobError::Cancelled));
     assert_eq!(is_cancelled, cancelled, "a cancelled job has an outcome");
 }
 

@@ -101,7 +101,7 @@ impl Pool {
         drop(state);
         assert!(died.len() < 2, "a death costs more than one job");
         for job in died {
-            self.cells[job as usize].complete(Err(JobError::ShutDown));
+            self.cells[job as usize].complete(Err(Box::new(JobError::ShutDown)));
         }
     }
 }
@@ -134,7 +134,7 @@ fn a_job_ends_in_one_way_model() {
             "a job that has run would run again"
         );
         if let Some(outcome) = pool.cells[job].take() {
-            let says_so = matches!(outcome, Err(JobError::Cancelled));
+            let says_so = matches!(outcome, Err(error) if matches!(*error, JobError::Cancelled));
             assert_eq!(says_so, cancelled[job], "a cancelled job has an outcome");
         }
     }

@@ -33,7 +33,7 @@ fn pool() -> Arc<Shared> {
     let mut options = Options::default();
     options.queue_jobs = 1;
     options.stderr = Output::inherit();
-    Arc::new(Shared::new(options).unwrap())
+    Shared::new(options).unwrap()
 }
 
 fn job() -> (Arc<Cell>, Job) {
@@ -41,7 +41,7 @@ fn job() -> (Arc<Cell>, Job) {
     let job = Job {
         target: cell.clone(),
         call: [0, 0],
-        arguments: Arguments::Inline(Vec::new()),
+        arguments: Arguments::Inline(Default::default()),
         index: 0,
         count: 1,
         terms: None,

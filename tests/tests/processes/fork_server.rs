@@ -5,8 +5,8 @@
 //! fork server in a process, and these kill it and count what is left.
 
 use crate::{end, kill, watchdog};
-use std::time::Duration;
-use threeply_pools::process::{JobHandle, ProcessPool, StartMethod};
+use std::time::{Duration, Instant};
+use threeply_pools::process::{JobError, JobHandle, ProcessPool, StartMethod};
 
 fn forked(workers: usize) -> ProcessPool {
     ProcessPool::builder()
@@ -115,6 +115,48 @@ fn the_death_of_the_fork_server_costs_no_job_and_leaves_no_zombie() {
         assert_ne!(zygote().expect("another one"), before);
         end(pool);
         assert_eq!(children(), []);
+    });
+}
+
+fn stop(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    crate::until(|| look_up(pid.as_raw().unsigned_abs()).unwrap().1 == 'T');
+}
+
+#[test]
+fn a_fork_server_that_stands_still_holds_up_nothing_but_new_workers() {
+    in_a_process_of_its_own(|()| {
+        let pool = forked(2);
+        let stay: fn(()) = |()| loop {
+            std::thread::park();
+        };
+        assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+        stop(zygote().unwrap());
+        let before = Instant::now();
+        let [victim, survivor] = pool.worker_pids()[..] else {
+            panic!("two workers");
+        };
+        kill(victim);
+        // The supervisor buries it, asks for another, and isn't answered.
+        crate::until(|| pool.worker_pids() == [survivor]);
+        // Limits are still watched over, and so are deaths (of the second one here).
+        let limited = pool.options().limit(Duration::from_millis(20));
+        let outcome = limited.submit(stay, ()).unwrap().wait();
+        assert!(
+            matches!(outcome, Err(JobError::TimedOut { .. })),
+            "{outcome:?}"
+        );
+        crate::until(|| pool.worker_pids().is_empty());
+        // And what can't be run doesn't hold up the end.
+        let waits = pool.submit(|n: u8| n, 1).unwrap();
+        pool.shutdown(Duration::ZERO);
+        assert!(matches!(waits.wait(), Err(JobError::ShutDown)));
+        crate::until(|| children().is_empty()); // The fork server is ended, too.
+        assert!(
+            before.elapsed() < Duration::from_secs(10),
+            "not its handshake"
+        );
     });
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Instant;
 use threeply_runtime::sys::scm;
 use threeply_runtime::sys::spawn::{Exec, Spawned};
@@ -61,7 +61,9 @@ impl ForkServer {
 
     /// Forks a worker that gets exactly these descriptors, in a process group of its
     /// own. **Blocks** for some hundred microseconds, and a millisecond more if the
-    /// zygote must be started.
+    /// zygote must be started. One that doesn't answer is given up, and ended, when
+    /// [`HANDSHAKE`](limits::HANDSHAKE) is over, or once `given_up` says that nobody wants
+    /// the worker any more.
     ///
     /// # Errors
     /// [`Error::Start`] or [`Error::Resources`] if the zygote can't be started,
@@ -72,17 +74,23 @@ impl ForkServer {
         nonce: u64,
         fds: &[(BorrowedFd<'_>, RawFd)],
         name: &str,
+        given_up: &dyn Fn() -> bool,
     ) -> Result<Spawned, Error> {
         let mut place = lock(&self.zygote);
         // One that has died since is known by its pidfd: nothing was asked of it yet.
         if let Some(zygote) = place.take_if(|zygote| zygote.has_ended()) {
             zygote.end();
         }
+        if given_up() {
+            // While somebody else was asking.
+            let source = io::ErrorKind::TimedOut.into();
+            return Err(Error::ForkServer { source });
+        }
         let zygote = match &*place {
             Some(zygote) => Arc::clone(zygote),
             None => Arc::clone(place.insert(Arc::new(Zygote::start(self.in_main)?))),
         };
-        match zygote.ask(nonce, fds, name) {
+        match zygote.ask(nonce, fds, name, given_up) {
             Ok(Answer::Forked { pid, pidfd }) => {
                 let worker = Pid::from_raw(pid.cast_signed());
                 // It waits for its first request, which it gets after this (invariant
@@ -99,18 +107,19 @@ impl ForkServer {
         }
     }
 
-    /// The zygote, if one was started, for whoever watches over it.
-    pub fn zygote(&self) -> Option<Arc<Zygote>> {
-        lock(&self.zygote).clone()
-    }
-
-    /// Buries the zygote if it has ended. The next worker gets a new one. May be
-    /// called by anybody at any time.
-    pub fn look_at_zygote(&self) {
-        let mut place = lock(&self.zygote);
+    /// Buries the zygote if it has ended; the next worker gets a new one. Returns the one
+    /// that there is, for whoever watches over it. `None` while somebody asks it for a
+    /// worker, who notices by himself, and for whom a watcher mustn't wait.
+    pub fn look_at_zygote(&self) -> Option<Option<Arc<Zygote>>> {
+        let mut place = match self.zygote.try_lock() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         if let Some(zygote) = place.take_if(|zygote| zygote.has_ended()) {
             zygote.end();
         }
+        Some(place.clone())
     }
 }
 
@@ -152,7 +161,13 @@ impl Zygote {
         })
     }
 
-    fn ask(&self, nonce: u64, fds: &[(BorrowedFd<'_>, RawFd)], name: &str) -> io::Result<Answer> {
+    fn ask(
+        &self,
+        nonce: u64,
+        fds: &[(BorrowedFd<'_>, RawFd)],
+        name: &str,
+        given_up: &dyn Fn() -> bool,
+    ) -> io::Result<Answer> {
         message::ask(&self.socket, nonce, fds, name)?;
         // Its death counts as well as the end of its socket, which others may hold.
         let deadline = Instant::now() + limits::HANDSHAKE;
@@ -165,13 +180,14 @@ impl Zygote {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             let mut waited =
                 [&self.socket, &self.pidfd].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
-            let _ = nix::poll::poll(&mut waited, timeout); // EINTR: look again.
+            let slice = PollTimeout::try_from(left.min(limits::ZYGOTE_SILENCE));
+            let spoke = nix::poll::poll(&mut waited, slice.unwrap_or(PollTimeout::ZERO));
+            // An answer that has come in time counts.
+            if spoke == Ok(0) && (left.is_zero() || given_up()) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
     }
 

@@ -24,8 +24,9 @@ impl Delivery {
             // Somebody else's waker or callback; the panic hook has reported it.
             let deliver = || target.deliver(index, outcome);
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(deliver));
-            if let Some(last) = last.replace(Arc::clone(&target))
-                && !std::ptr::addr_eq(Arc::as_ptr(&last), Arc::as_ptr(&target))
+            let this = Arc::as_ptr(&target);
+            if let Some(last) = last.replace(target)
+                && !std::ptr::addr_eq(Arc::as_ptr(&last), this)
             {
                 last.delivered();
             }

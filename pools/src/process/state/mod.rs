@@ -200,7 +200,7 @@ impl State {
     pub fn look_by(&mut self, at: Instant) {
         if self.looks_at.is_none_or(|planned| at < planned) {
             self.looks_at = Some(at);
-            let _ = self.bell.notify();
+            let _ = self.bell.notify_undrained();
         }
     }
 
@@ -211,7 +211,12 @@ impl State {
 
     /// Whether nothing is left: no job, no worker.
     pub fn is_over(&self) -> bool {
-        self.outstanding == 0 && self.workers.iter().all(Option::is_none)
+        self.outstanding == 0 && self.has_no_workers()
+    }
+
+    /// Whether there are no workers, and none is being started either.
+    pub fn has_no_workers(&self) -> bool {
+        self.workers.iter().all(Option::is_none) && !self.reserved.contains(&true)
     }
 
     /// The smoothed length of a job, if any has run.

@@ -92,7 +92,7 @@ impl State {
                 out.push(Delivery {
                     target: Arc::clone(&job.target),
                     index: job.index + at,
-                    outcome: Err(error()),
+                    outcome: Err(Box::new(error())),
                 });
             }
         }

@@ -103,7 +103,7 @@ impl State {
             }
             sent.job.target.decided();
             for at in sent.settled..sent.job.count {
-                let outcome = Err(error(&sent.job));
+                let outcome = Err(Box::new(error(&sent.job)));
                 if !sent.job.target.is_internal() {
                     self.outstanding -= 1;
                     self.tally.failed += 1;

@@ -106,7 +106,10 @@ impl State {
             }
             if let Some(slot) = slot {
                 return match self.send(slot, job, quiet) {
-                    Ok(placed) => Some(placed),
+                    Ok(seq) => {
+                        let link = Arc::clone(&self.workers[slot].as_ref()?.link);
+                        Some(Placed { link, seq })
+                    }
                     Err(job) => {
                         self.enqueue(job);
                         None
@@ -118,8 +121,9 @@ impl State {
         None
     }
 
-    /// Writes a job into a worker's ring; gives it back if there is no room.
-    fn send(&mut self, slot: usize, job: Job, quiet: bool) -> Result<Placed, Job> {
+    /// Writes a job into a worker's ring and says as which number; gives it back if there
+    /// is no room.
+    fn send(&mut self, slot: usize, job: Job, quiet: bool) -> Result<u64, Job> {
         let spinning = self.spinning;
         let worker = self.workers[slot].as_mut().expect("a slot that is in use");
         let words = worker.link.words();
@@ -182,12 +186,11 @@ impl State {
             settled: 0,
             job,
         });
-        let link = Arc::clone(&worker.link);
         if limited {
             // It is alone in there: nothing is sent along with a limited job.
             self.front_begins(slot, Instant::now());
         }
-        Ok(Placed { link, seq })
+        Ok(seq)
     }
 
     /// What stands first in a worker's ring begins now; if it is limited, the

@@ -1,6 +1,7 @@
 //! What a worker has sent: outcomes, its greeting, how long its jobs took.
 
 use crate::process::cell::Outcome;
+use crate::process::codec::Bytes;
 use crate::process::error::JobError;
 use crate::process::frame::Header;
 use crate::process::link::{Frame, Garbage, Link};
@@ -160,7 +161,8 @@ impl State {
     }
 }
 
-fn read_outcome(link: &Arc<Link>, header: &Header, body: Box<[u8]>) -> Result<Outcome, Garbage> {
+fn read_outcome(link: &Arc<Link>, header: &Header, body: Bytes) -> Result<Outcome, Garbage> {
+    let failed = |error: JobError| Err(Box::new(error));
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     let value = |body| {
         if header.flags & wire::DESCRIPTORS == 0 {
@@ -170,7 +172,7 @@ fn read_outcome(link: &Arc<Link>, header: &Header, body: Box<[u8]>) -> Result<Ou
         match link.receive(header.seq) {
             Ok(fds) => Ok(Ok(Reply { body, fds })),
             Err(Lost::Never) => Err(Garbage),
-            Err(Lost::Refused(error)) => Ok(Err(JobError::Undecodable {
+            Err(Lost::Refused(error)) => Ok(failed(JobError::Undecodable {
                 reason: error.to_string(),
             })),
         }
@@ -183,18 +185,18 @@ fn read_outcome(link: &Arc<Link>, header: &Header, body: Box<[u8]>) -> Result<Ou
         }
         wire::PANIC => {
             let report: PanicReport = postcard::from_bytes(&body).map_err(|_| Garbage)?;
-            Err(JobError::Panicked(report))
+            failed(JobError::Panicked(report))
         }
-        wire::BAD_ARGUMENT => Err(JobError::Argument {
+        wire::BAD_ARGUMENT => failed(JobError::Argument {
             reason: text(&body),
         }),
-        wire::BAD_RESULT => Err(JobError::Result {
+        wire::BAD_RESULT => failed(JobError::Result {
             reason: text(&body),
         }),
         wire::TOO_LARGE => {
             let [len, max] = wire::read_numbers(&body).ok_or(Garbage)?;
             let (len, max) = (len as usize, max as usize);
-            Err(JobError::TooLarge { len, max })
+            failed(JobError::TooLarge { len, max })
         }
         _ => return Err(Garbage),
     })

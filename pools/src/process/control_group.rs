@@ -1,0 +1,148 @@
+//! A control group for each worker, for pools that ask for it: nothing gets out.
+//!
+//! What jobs start is found by process group and by environment ([`super::kin`]), and
+//! whoever has left both escapes. A control group can't be left without the right to
+//! write to another one, and the kernel kills all that is in it at once:
+//!
+//! ```text
+//!   <our own group>/                        version 2 of the hierarchy
+//!     threeply-<our pid>-<nonce>/           made before the worker starts
+//!       cgroup.procs    ◀─ its pid           before it gets its first request, so
+//!                                            before anything of the user's runs
+//!       cgroup.kill     ◀─ 1                 at its death, or to kill it
+//!       cgroup.events   ─▶ populated 0       then the directory is removed
+//! ```
+//!
+//! A worker that was told to exit leaves what it has started alone, as always: that
+//! moves to our own group. If this process is killed, empty directories stay behind;
+//! the next pool that makes one of these removes them.
+//!
+//! Only on request, because few programs may make control groups, and because the
+//! kernel takes its time to move a process.
+//!
+//! What escapes: a process that moves itself elsewhere, for which it needs the same
+//! right as we; and what a worker has started, if its parent dies by SIGKILL (the
+//! worker's guardian knows its process group alone).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where version 2 is usually mounted: alone, or beside version 1.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// What our directories begin with.
+const PREFIX: &str = "threeply-";
+
+/// All that is in it is gone within so long after it was killed (at once, unless
+/// something is in the middle of what can't be interrupted).
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct ControlGroup {
+    directory: PathBuf,
+    ours: PathBuf,
+}
+
+impl ControlGroup {
+    /// Makes one for the worker with this nonce.
+    ///
+    /// # Errors
+    /// `NotFound` without version 2, `Unsupported` before Linux 5.14,
+    /// `PermissionDenied` or `ReadOnlyFilesystem` where our own group isn't delegated to us.
+    pub fn new(nonce: u64) -> io::Result<ControlGroup> {
+        let ours = our_own()?;
+        sweep(&ours);
+        let name = format!("{PREFIX}{}-{nonce:016x}", std::process::id());
+        let group = ControlGroup {
+            directory: ours.join(name),
+            ours,
+        };
+        fs::create_dir(&group.directory)?;
+        if !group.directory.join("cgroup.kill").exists() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(group)
+    }
+
+    /// Takes a process in, with all that it starts from now on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn take_in(&self, pid: u32) -> io::Result<()> {
+        fs::write(self.directory.join("cgroup.procs"), pid.to_string())
+    }
+
+    /// Ends all that is in it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// The kernel's; `TimedOut` if something in it can't be killed.
+    pub fn kill(&self) -> io::Result<()> {
+        fs::write(self.directory.join("cgroup.kill"), "1")?;
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let events = fs::read_to_string(self.directory.join("cgroup.events"))?;
+            if events.lines().any(|line| line == "populated 0") {
+                return Ok(());
+            }
+            if Instant::now() >= give_up_at {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Removes it; whatever is left in it moves to our own group. May be called again.
+    pub fn disband(&self) {
+        if fs::remove_dir(&self.directory).is_ok() {
+            return;
+        }
+        let members = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
+        for member in members.lines() {
+            // It may have ended meanwhile.
+            let _ = fs::write(self.ours.join("cgroup.procs"), member);
+        }
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        self.disband();
+    }
+}
+
+/// The directory of the group that this process is in.
+fn our_own() -> io::Result<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let path = path.ok_or(io::ErrorKind::NotFound)?;
+    // In a container the path may be one that only the host has, and our own group be
+    // the root.
+    let candidates = MOUNTS.iter().flat_map(|mount| {
+        let inside = Path::new(mount).join(path.trim_start_matches('/'));
+        [inside, PathBuf::from(mount)]
+    });
+    let mut version_2 = candidates.filter(|path| path.join("cgroup.controllers").exists());
+    version_2.next().ok_or(io::ErrorKind::NotFound.into())
+}
+
+/// Removes what processes that are no more have left behind: empty, or it stays.
+fn sweep(ours: &Path) {
+    let Ok(entries) = fs::read_dir(ours) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| {
+            let (pid, _) = name.strip_prefix(PREFIX)?.split_once('-')?;
+            pid.parse::<u32>().ok()
+        });
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
