@@ -178,15 +178,25 @@ impl Download {
     ) -> Result<(), Error> {
         let mut response = self.ask(part).await?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && part.length > 0 {
-            if whole_length(response.headers()) == Some(part.length) {
+            let is_whole = whole_length(response.headers()) == Some(part.length);
+            if is_whole && !part.is_of_another(response.headers()) {
                 return Ok(());
             }
             part.begin_anew().await?;
             response = self.ask(part).await?;
         }
+        if response.status() == StatusCode::PARTIAL_CONTENT
+            && part.is_of_another(response.headers())
+        {
+            // A server that doesn't heed `If-Range`: this is the rest of another file.
+            part.begin_anew().await?;
+            response = self.ask(part).await?;
+        }
+        let mut whole = None;
         match response.status() {
             StatusCode::PARTIAL_CONTENT if part.length > 0 => {
                 let range = content_range(response.headers());
+                whole = range.and_then(|(_, whole)| whole);
                 if range.is_none_or(|(first, _)| first != part.length) {
                     return Err(Error::Protocol(format!(
                         "asked for what follows byte {}, the server sent another part",
@@ -219,7 +229,17 @@ impl Download {
         })
         .await?;
         part.length = before + written;
-        Ok(())
+        match whole {
+            // It may send less than it was asked for; then the rest is asked for.
+            Some(whole) if part.length < whole => Err(Error::Lost {
+                source: io::ErrorKind::UnexpectedEof.into(),
+            }),
+            Some(whole) if part.length > whole => Err(Error::Protocol(format!(
+                "the server sent {} bytes of a file that it says has {whole}",
+                part.length
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn ask(&self, part: &Part) -> Result<Response, Error> {
@@ -286,6 +306,14 @@ impl Part {
             })
         })
         .await
+    }
+
+    /// Whether a response names another version than the one that this is a part of.
+    fn is_of_another(&self, headers: &HeaderMap) -> bool {
+        match (&self.source, validator(headers)) {
+            (Some(source), Some(theirs)) => self.length > 0 && source.validator != theirs,
+            _ => false,
+        }
     }
 
     /// Throws away what is there.
