@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -35,9 +36,7 @@ pub async fn file(root: PathBuf, path: &str, request: &Request) -> Reply {
         Ok(Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => {
             return Reply::refusal(StatusCode::FORBIDDEN);
         }
-        Ok(Err(e)) if e.kind() == io::ErrorKind::NotFound => {
-            return Reply::refusal(StatusCode::NOT_FOUND);
-        }
+        Ok(Err(e)) if names_nothing(&e) => return Reply::refusal(StatusCode::NOT_FOUND),
         _ => return Reply::refusal(StatusCode::INTERNAL_SERVER_ERROR),
     };
     let Opened {
@@ -93,6 +92,13 @@ pub async fn file(root: PathBuf, path: &str, request: &Request) -> Reply {
     reply
 }
 
+/// Whether there is, and can be, no file of that name.
+fn names_nothing(e: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let kinds = [Kind::NotFound, Kind::NotADirectory, Kind::InvalidFilename];
+    kinds.contains(&e.kind()) || e.raw_os_error() == Some(libc::ELOOP)
+}
+
 /// The plain parts of a path, or `None` if it has others.
 fn plain(path: &str) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
@@ -121,7 +127,12 @@ fn open(root: &Path, relative: &Path) -> io::Result<Opened> {
     if !path.starts_with(&root) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let file = File::open(&path)?;
+    // To open a FIFO would wait for a writer; nonblocking, it doesn't, and to files
+    // that makes no difference.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)?;
     let about = file.metadata()?;
     // A FIFO or a device would never end.
     if !about.is_file() {
