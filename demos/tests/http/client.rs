@@ -31,8 +31,12 @@ fn mirror() -> Routes {
             request.path,
             request.query.unwrap_or_default()
         );
-        for (name, value) in &request.headers {
-            text += &format!("{name}: {}\n", value.to_str().unwrap_or("?"));
+        for (name, value) in request.headers.iter() {
+            let (name, value) = (
+                String::from_utf8_lossy(name),
+                String::from_utf8_lossy(value),
+            );
+            text += &format!("{name}: {value}\n");
         }
         text += &String::from_utf8_lossy(&request.body);
         Reply::text(text)
@@ -530,7 +534,7 @@ fn no_more_connections_are_opened_than_allowed() {
     });
 }
 
-fn data(name: &str) -> PathBuf {
+pub(crate) fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data")
         .join(name)

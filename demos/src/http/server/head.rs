@@ -6,9 +6,9 @@
 
 use std::mem::MaybeUninit;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::headers::Headers;
 use crate::limits;
 
 /// A request's head.
@@ -20,7 +20,7 @@ pub struct Head {
     /// methods that have one.
     pub target: String,
     /// The headers.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// Whether the client speaks HTTP/1.1, and so understands chunks.
     pub http11: bool,
     /// Whether the client wants the connection to stay open.
@@ -88,25 +88,24 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         .parse()
         .map_err(|_| bad())?;
     let target = parsed.path.unwrap_or_default().to_owned();
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     let mut connection = Connection::default();
     let mut framing = Framed::default();
     let mut hosts = 0;
     let mut expects_continue = false;
-    // What matters to us is noted in passing: to ask the map for each of these names
-    // costs more than all else here.
     for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad())?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| bad())?;
-        match name {
-            header::HOST => hosts += 1,
-            header::CONNECTION => connection.note(&value),
-            header::EXPECT => expects_continue |= holds_word(&value, "100-continue"),
-            header::CONTENT_LENGTH => framing.note_length(&value)?,
-            header::TRANSFER_ENCODING => framing.note_coding(&value),
-            _ => {}
+        let (name, value) = (field.name, field.value);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is("host") {
+            hosts += 1;
+        } else if is("connection") {
+            connection.note(value);
+        } else if is("expect") {
+            expects_continue |= holds_word(value, b"100-continue");
+        } else if is("content-length") {
+            framing.note_length(value)?;
+        } else if is("transfer-encoding") {
+            framing.note_coding(value);
         }
-        headers.append(name, value);
     }
     if http11 && hosts != 1 {
         return Err(bad());
@@ -122,7 +121,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         },
         expects_continue: http11 && expects_continue,
         framing: framing.decide(http11)?,
-        headers,
+        headers: Headers::of_head(bytes),
     })
 }
 
@@ -134,9 +133,9 @@ struct Connection {
 }
 
 impl Connection {
-    fn note(&mut self, value: &HeaderValue) {
-        self.close |= holds_word(value, "close");
-        self.keep_alive |= holds_word(value, "keep-alive");
+    fn note(&mut self, value: &[u8]) {
+        self.close |= holds_word(value, b"close");
+        self.keep_alive |= holds_word(value, b"keep-alive");
     }
 }
 
@@ -150,9 +149,9 @@ struct Framed {
 }
 
 impl Framed {
-    fn note_length(&mut self, value: &HeaderValue) -> Result<(), Refusal> {
+    fn note_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let bad = Refusal(StatusCode::BAD_REQUEST);
-        let text = value.to_str().map_err(|_| bad)?;
+        let text = std::str::from_utf8(value).map_err(|_| bad)?;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(bad);
         }
@@ -164,9 +163,9 @@ impl Framed {
         Ok(())
     }
 
-    fn note_coding(&mut self, value: &HeaderValue) {
+    fn note_coding(&mut self, value: &[u8]) {
         self.codings += 1;
-        self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        self.chunked = value.eq_ignore_ascii_case(b"chunked");
     }
 
     fn decide(self, http11: bool) -> Result<Framing, Refusal> {
@@ -180,18 +179,10 @@ impl Framed {
 }
 
 /// Whether a comma-separated header holds a word, whatever its case.
-pub fn has_word(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .any(|value| holds_word(value, word))
-}
-
-fn holds_word(value: &HeaderValue, word: &str) -> bool {
-    value.to_str().is_ok_and(|text| {
-        text.split(',')
-            .any(|part| part.trim().eq_ignore_ascii_case(word))
-    })
+fn holds_word(value: &[u8], word: &[u8]) -> bool {
+    value
+        .split(|byte| *byte == b',')
+        .any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

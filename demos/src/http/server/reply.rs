@@ -9,6 +9,11 @@ use http::{Method, StatusCode};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+// Looked at by the compiler, and not for each reply.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// A response in the making.
 #[derive(Debug)]
 pub struct Reply {
@@ -83,26 +88,30 @@ impl Reply {
 
     /// Plain text.
     pub fn text(text: impl Into<String>) -> Reply {
-        Reply::bytes(text.into().into_bytes(), "text/plain; charset=utf-8")
+        Reply::typed(text.into().into_bytes(), TEXT)
     }
 
     /// A page.
     pub fn html(page: impl Into<String>) -> Reply {
-        Reply::bytes(page.into().into_bytes(), "text/html; charset=utf-8")
+        Reply::typed(page.into().into_bytes(), HTML)
     }
 
     /// JSON. A value that can't be written as JSON is a 500.
     pub fn json(value: &impl Serialize) -> Reply {
         match serde_json::to_vec(value) {
-            Ok(bytes) => Reply::bytes(bytes, "application/json"),
+            Ok(bytes) => Reply::typed(bytes, JSON),
             Err(_) => Reply::refusal(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
     /// Bytes of a type.
     pub fn bytes(bytes: Vec<u8>, content_type: &'static str) -> Reply {
+        Reply::typed(bytes, HeaderValue::from_static(content_type))
+    }
+
+    fn typed(bytes: Vec<u8>, content_type: HeaderValue) -> Reply {
         Reply {
-            content_type: Some(HeaderValue::from_static(content_type)),
+            content_type: Some(content_type),
             body: Content::Bytes(bytes),
             ..Reply::status(StatusCode::OK)
         }

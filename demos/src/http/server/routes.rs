@@ -4,10 +4,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
+use super::headers::Headers;
 use super::reply::Reply;
 
 /// A whole request, its body included.
@@ -20,7 +21,7 @@ pub struct Request {
     /// What follows the `?`, as it was sent.
     pub query: Option<String>,
     /// The headers.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The values of the route's `{names}`, in order.
     pub params: Vec<String>,
     /// The body.
@@ -38,9 +39,12 @@ impl Request {
             .map(|(_, value)| value.into_owned())
     }
 
-    /// A header as text.
+    /// A header as text, if it is ASCII, as it should be.
     pub fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        let value = self.headers.get(&name)?;
+        std::str::from_utf8(value)
+            .ok()
+            .filter(|text| text.is_ascii())
     }
 
     /// The body read as JSON.
@@ -235,7 +239,7 @@ mod tests {
             method,
             path: path.into(),
             query: None,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             params: Vec::new(),
             body: Vec::new(),
             peer: None,
