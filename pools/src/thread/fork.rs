@@ -107,10 +107,14 @@ where
         this.outcome
             .with_mut(|slot| unsafe { *slot = Some(outcome) });
         let owner = this.header.owner;
+        let owners = seat.registry.lanes.get(owner);
+        // We will be out of work in a moment: the owner's next fork is for us, if
+        // it makes one before we have come to ask.
+        owners.demand_fork();
         emit(Kind::LatchSet, line!(), fork.address(), owner as u64);
         this.header.latch.set();
         // From here on the fork may be gone (J3).
-        seat.registry.lanes.get(owner).parker.unpark();
+        owners.parker.unpark();
     }
 
     fn take_work(&self) -> Option<B> {
@@ -158,11 +162,26 @@ where
     if seat.lane.takes_no_fork() {
         return (a(false), b(false));
     }
-    join_recorded(seat, a, b)
+    join_recorded(seat, a, b, false)
+}
+
+/// [`join`] of coarse pieces, whose forks are promoted as they are made while the
+/// pieces are large: what runs one looks at demands too seldom.
+pub fn join_pieces<A, B, RA, RB>(seat: &Seat, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce(bool) -> RA + Send,
+    B: FnOnce(bool) -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    if seat.offers_pieces() {
+        return join_recorded(seat, a, b, true);
+    }
+    join(seat, a, b)
 }
 
 #[inline(never)]
-fn join_recorded<A, B, RA, RB>(seat: &Seat, a: A, b: B) -> (RA, RB)
+fn join_recorded<A, B, RA, RB>(seat: &Seat, a: A, b: B, offer: bool) -> (RA, RB)
 where
     A: FnOnce(bool) -> RA + Send,
     B: FnOnce(bool) -> RB + Send,
@@ -187,7 +206,9 @@ where
     let position = lane.forks.push(reference);
     let level = lane.level();
     lane.set_level(level + 1);
-    if lane.is_demanded() {
+    if offer {
+        seat.offer_all_forks();
+    } else if lane.is_demanded() {
         seat.offer_fork();
     } else if lane.recheck_in.get() != 0 {
         seat.reconsider_sleepers();

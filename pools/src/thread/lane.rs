@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits;
-use crate::switch::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::switch::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::switch::{Mutex, Owner, Steal, Thief};
 use crate::thread::activity::Activity;
 use crate::thread::deque_model::Word;
@@ -31,9 +31,8 @@ pub struct Padded<T>(pub T);
 pub struct LaneShared {
     /// Its number in the pool.
     pub index: usize,
-    /// A thief asks for a fork. Set by thieves, cleared by the owner when it
-    /// promotes; Relaxed, for it is a hint and carries no data.
-    pub demand: Padded<AtomicBool>,
+    /// Does a thief ask for a fork?
+    demand: Padded<Demand>,
     /// The promoted forks.
     pub forks: Thief<ForkRef>,
     /// The jobs pushed here.
@@ -86,10 +85,40 @@ impl LaneShared {
 
     /// Asks the owner for a fork.
     pub fn demand_fork(&self) {
-        let demand = &self.demand.0;
-        if !demand.load(Ordering::Relaxed) {
-            demand.store(true, Ordering::Relaxed);
+        self.demand.0.ask();
+    }
+}
+
+/// Nobody asks.
+const QUIET: u8 = 0;
+/// A thief asks.
+const ASKED: u8 = 1;
+/// The owner is at something too small to share, and answers nobody.
+const DEAF: u8 = 2;
+
+/// Whether a thief asks the owner of a lane for a fork.
+///
+/// ```text
+///             ask (a thief)            promotes
+///   QUIET ------------------> ASKED ------------> QUIET
+///     \--- turn_deaf (the owner) ---> DEAF -- listen, or the next root --> QUIET
+/// ```
+/// Relaxed throughout, for it is a hint and carries no data: a question that is
+/// overwritten is asked again in the thief's next round.
+#[derive(Debug)]
+struct Demand(AtomicU8);
+
+impl Demand {
+    fn ask(&self) {
+        if self.0.load(Ordering::Relaxed) == QUIET {
+            self.0.store(ASKED, Ordering::Relaxed);
         }
+    }
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self(AtomicU8::new(QUIET))
     }
 }
 
@@ -195,7 +224,7 @@ impl Lane {
         let jobs = Owner::new_lifo();
         let shared = Arc::new(LaneShared {
             index,
-            demand: Padded(AtomicBool::new(false)),
+            demand: Padded::default(),
             forks: forks.stealer(),
             jobs: jobs.stealer(),
             tag_hint: AtomicUsize::new(0),
@@ -231,7 +260,25 @@ impl Lane {
     /// Does a thief ask for a fork?
     #[inline(always)]
     pub fn is_demanded(&self) -> bool {
-        self.shared.demand.0.load(Ordering::Relaxed)
+        self.shared.demand.0.0.load(Ordering::Relaxed) == ASKED
+    }
+
+    /// Answers, or has answered, whoever asked; and hears who asks next.
+    #[inline]
+    pub fn listen(&self) {
+        self.shared.demand.0.0.store(QUIET, Ordering::Relaxed);
+    }
+
+    /// Asks for a fork of this lane on behalf of somebody who is hungry.
+    #[inline]
+    pub fn ask_oneself(&self) {
+        self.shared.demand.0.0.store(ASKED, Ordering::Relaxed);
+    }
+
+    /// Lets thieves ask in vain, until it listens again.
+    #[inline]
+    pub fn turn_deaf(&self) {
+        self.shared.demand.0.0.store(DEAF, Ordering::Relaxed);
     }
 
     /// May `join` go on without recording its fork?

@@ -833,21 +833,21 @@ impl Seat {
         self.lane.recheck_in.set(0);
         self.lane.set_level(0);
         if self.registry.sleep.anybody_hungry() {
-            self.lane.shared.demand_fork();
+            self.lane.ask_oneself();
         }
     }
 
     /// At the beginning of a call from outside: as
-    /// [`ask_for_sharing`](Self::ask_for_sharing), unless everybody sleeps and
-    /// such calls have been too small to wake somebody for.
+    /// [`ask_for_sharing`](Self::ask_for_sharing), unless such calls have been too
+    /// small to wake somebody for. Then thieves that are awake ask in vain, too: of
+    /// a few µs of work they would take half, and each side would wait for the
+    /// other's cache lines longer than that.
     fn begin_root(&self, site: Site) -> Root<'_> {
         let sleep = &self.registry.sleep;
         self.lane.recheck_in.set(0);
         self.lane.set_level(0);
-        if sleep.idle() == 0 {
-            if sleep.anybody_searching() {
-                self.lane.shared.demand_fork();
-            }
+        if !sleep.anybody_hungry() {
+            self.lane.listen();
             return Root {
                 began: None,
                 seat: self,
@@ -855,12 +855,12 @@ impl Seat {
             };
         }
         let now = Instant::now();
-        if !sleep.anybody_searching() && sites::is_small(site) {
-            self.lane.shared.demand.0.store(false, Ordering::Relaxed);
+        if sites::is_small(site) {
+            self.lane.turn_deaf();
             self.lane.recheck_in.set(limits::RECHECK_EVERY);
             self.lane.root_began.set(Some(now));
         } else {
-            self.lane.shared.demand_fork();
+            self.lane.ask_oneself();
         }
         Root {
             began: Some(now),
@@ -873,11 +873,34 @@ impl Seat {
     #[cold]
     #[inline(never)]
     pub fn offer_fork(&self) {
-        self.lane.shared.demand.0.store(false, Ordering::Relaxed);
+        self.lane.listen();
         if self.lane.forks.promote() {
             self.mark();
             self.notify_fork(self.lane.index());
         }
+    }
+
+    /// Promotes every fork that is recorded, for thieves to come.
+    #[inline(never)]
+    pub fn offer_all_forks(&self) {
+        self.lane.listen();
+        let mut any = false;
+        while self.lane.forks.promote() {
+            any = true;
+        }
+        if any {
+            self.mark();
+            self.notify_fork(self.lane.index());
+        }
+    }
+
+    /// Are the forks of coarse work to be promoted as they are made? If there is
+    /// another thread, in the levels that make the largest pieces.
+    #[inline]
+    pub fn offers_pieces(&self) -> bool {
+        self.lane.level() < limits::OFFERED_LEVELS
+            && self.lane.recheck_in.get() == 0
+            && self.registry.config.threads > usize::from(self.lane.is_worker)
     }
 
     /// Tells others of a fork that `lane` has promoted.
@@ -902,11 +925,14 @@ impl Seat {
             return;
         }
         let began = self.lane.root_began.get();
-        if began.is_some_and(|began| began.elapsed() < limits::WORTH_A_WAKE) {
-            self.lane.recheck_in.set(limits::RECHECK_EVERY);
-        } else {
-            self.offer_fork();
+        let lasts = began.map_or(limits::WORTH_A_WAKE, |began| began.elapsed());
+        if lasts >= limits::WORTH_A_WAKE {
+            return self.offer_fork();
         }
+        if lasts >= limits::WORTH_A_THEFT {
+            self.lane.listen();
+        }
+        self.lane.recheck_in.set(limits::RECHECK_EVERY);
     }
 }
 

@@ -91,7 +91,7 @@ where
     let at = len / 2;
     let (left, right) = source.split_at(at);
     let (to_left, to_right) = consumer.split(at);
-    let (left, right) = fork::join(
+    let (left, right) = fork::join_pieces(
         seat,
         |stolen| on_seat(|seat| piece(seat, left, at, to_left, splitter, stolen)),
         |stolen| on_seat(|seat| piece(seat, right, len - at, to_right, splitter, stolen)),
