@@ -574,12 +574,12 @@ pub const MODELS: &[Model] = &[
     Model {
         name: "thread::sleep::shutdown_against_push",
         proves: "a job pushed while the pool ends is run by the last thread or taken back",
-        file: "pools/src/thread/registry.rs",
+        file: "pools/src/thread/gate.rs",
     },
     Model {
         name: "thread::sleep::shutdown_against_push_broken",
         proves: "twin: no second look at the gate after the push",
-        file: "pools/src/thread/registry.rs",
+        file: "pools/src/thread/gate.rs",
     },
     Model {
         name: "thread::forks::promotion_against_steal",

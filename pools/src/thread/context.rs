@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ptr;
 
-use crate::thread::registry::Seat;
+use crate::thread::seat::Seat;
 
 thread_local! {
     // Const and without destructor: reading it is one load, and works during a

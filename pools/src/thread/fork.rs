@@ -20,7 +20,7 @@ use crate::thread::dump::Work;
 use crate::thread::fork_stack::Retired;
 use crate::thread::lane::Lane;
 use crate::thread::latch::Latch;
-use crate::thread::registry::Seat;
+use crate::thread::seat::Seat;
 use crate::thread::sleep::Interest;
 use crate::thread::worker::Patience;
 use threeply_runtime::trace::{Kind, emit};

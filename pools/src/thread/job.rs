@@ -27,7 +27,7 @@ use crate::error::JobError;
 use crate::switch::UnsafeCell;
 use crate::thread::completion::Completion;
 use crate::thread::deque_model::Word;
-use crate::thread::registry::Seat;
+use crate::thread::seat::Seat;
 use threeply_runtime::trace::{Kind, emit, is_on};
 
 /// Work in a queue: run once, or discarded once.

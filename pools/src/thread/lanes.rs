@@ -1,7 +1,7 @@
 //! All lanes of a pool: a table that grows while others read it, and a mark on
 //! each lane that may have something to steal.
 //!
-//! Before this: `lane.rs`. After it: `registry.rs`, which says when lanes are marked.
+//! Before this: `lane.rs`. After it: `seat.rs`, which says when lanes are marked.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, JobError};
 use crate::limits;
+use crate::thread::config::Config;
 use crate::thread::dump::{self, Dump};
 use crate::thread::handle::{JobHandle, refuse_on_event_loop};
-use crate::thread::registry::{Config, Registry};
+use crate::thread::registry::Registry;
 use crate::thread::scope::{self, Scope};
 use crate::thread::sites::Site;
 use crate::thread::watchdog::Stall;
@@ -304,7 +305,7 @@ impl ThreadPool {
     pub(crate) fn take_part<R>(
         &self,
         site: Site,
-        f: impl FnOnce(&crate::thread::registry::Seat) -> R,
+        f: impl FnOnce(&crate::thread::seat::Seat) -> R,
     ) -> R {
         self.registry.take_part(site, f)
     }

@@ -19,7 +19,8 @@ use crate::thread::context;
 use crate::thread::dump::Work;
 use crate::thread::job::{JobRef, ScopedTask, Task, lies_in_queue};
 use crate::thread::outstanding::Outstanding;
-use crate::thread::registry::{Registry, Seat};
+use crate::thread::registry::Registry;
+use crate::thread::seat::Seat;
 use crate::thread::sleep::Interest;
 use crate::thread::worker::Patience;
 

@@ -1,6 +1,6 @@
 //! What a worker does all day: run, steal, search, sleep.
 //!
-//! Before this: `registry.rs`. The order of the queues:
+//! Before this: `seat.rs`, `sharing.rs`. The order of the queues:
 //! 1. what only this worker may run (`broadcast`),
 //! 2. its own jobs, youngest first (now and then the injector first),
 //! 3. forks of others, oldest first: they are parts of what has begun,
@@ -9,12 +9,12 @@
 use std::time::Instant;
 
 use crate::limits;
-use crate::thread::cpus;
+use crate::thread::fork::{self, ForkRef};
 use crate::thread::job::JobRef;
 use crate::thread::lane::Lane;
-use crate::thread::registry::{self, Seat};
+use crate::thread::seat::Seat;
 use crate::thread::sleep::Interest;
-use crate::thread::{context, fork::ForkRef};
+use crate::thread::{context, cpus};
 
 enum Found {
     Fork(ForkRef),
@@ -60,7 +60,7 @@ pub fn main(seat: Seat) {
 
 fn run(found: Found, seat: &Seat) {
     match found {
-        Found::Fork(fork) => registry::run_fork(fork, seat),
+        Found::Fork(fork) => fork::run_stolen(fork, seat),
         Found::Job(job) => run_job(job, seat),
     }
 }

@@ -291,7 +291,7 @@ impl Kind {
             Kind::Receive => about("receive", Sync, Instant, "runtime/src/sync/mpsc/receiver.rs", "take", "a value (or all there are) comes out of a channel"),
             Kind::JobPush => about("push", Pool, Instant, LANE, "push_job", "a job goes onto its thread's own deque"),
             Kind::JobInject => about("inject", Pool, Instant, "pools/src/thread/registry.rs", "inject", "a job comes in from outside the pool"),
-            Kind::JobPost => about("post", Pool, Instant, "pools/src/thread/registry.rs", "post_to_all", "a job is left for one particular thread"),
+            Kind::JobPost => about("post", Pool, Instant, "pools/src/thread/staff.rs", "post_to_all", "a job is left for one particular thread"),
             Kind::JobTake => about("take", Pool, Instant, LANE, "steal_injected", "a thread takes a job that came from outside"),
             Kind::JobSteal => about("steal job", Pool, Instant, LANE, "tell_of_steal", "an idle thread takes the oldest job of another"),
             Kind::JobRun => about("job", Pool, Span(Kind::JobRunEnd), "pools/src/thread/job.rs", "run", "a thread runs a job"),

@@ -1,4 +1,4 @@
-//! `pools/src/thread/sleep.rs`, the marks of `lanes.rs`, and the gate of `registry.rs`.
+//! `pools/src/thread/sleep.rs`, the marks of `lanes.rs`, and `gate.rs`.
 //!
 //! Nobody parks here: a model ends by looking whether the sleeper was woken, so
 //! that a lost wake-up is an assertion's failure and not a deadlock.
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use threeply_pools::switch::{Owner, Steal, Weakening, weaken};
+use threeply_pools::thread::gate::Gate;
 use threeply_pools::thread::lane::Lane;
 use threeply_pools::thread::lanes::Lanes;
 use threeply_pools::thread::parker::Parker;
-use threeply_pools::thread::registry::Gate;
 use threeply_pools::thread::sleep::{Interest, Provide, Sleep, Work};
 
 use crate::explore::explore;

@@ -2,7 +2,7 @@
 
 use crate::limits::PIECES_PER_THREAD;
 use crate::thread::iter::{Consumer, IndexedParallelIterator};
-use crate::thread::registry::Seat;
+use crate::thread::seat::Seat;
 use crate::thread::sites::Site;
 use crate::thread::{ThreadPool, context, fork};
 
