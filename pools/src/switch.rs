@@ -160,6 +160,9 @@ pub enum Weakening {
     SkipLendRecheck,
     /// `Lanes::found_empty`: no look into the lane after its mark is taken off.
     SkipMarkRecheck,
+    /// `Activity::call`: what runs is looked at under one lock, and the watchdog's name
+    /// left under the next.
+    CallUnderNextLock,
     /// `ipc::members`: a seat changes hands by a store.
     SeatWithoutCas,
     /// `ipc::members`: a dead process's seat is freed before the death is counted.

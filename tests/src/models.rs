@@ -657,6 +657,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/thread/sleep.rs",
     },
     Model {
+        name: "thread::watchdog::doze_against_begin",
+        proves: "a pool's watchdog that dozes is woken by whatever begins",
+        file: "pools/src/thread/activity.rs",
+    },
+    Model {
+        name: "thread::watchdog::doze_against_begin_broken",
+        proves: "twin: the watchdog looks under one lock and leaves its name under the next",
+        file: "pools/src/thread/activity.rs",
+    },
+    Model {
         name: "trace::read_against_write",
         proves: "who reads a trace ring while its thread writes gets whole records, under their numbers",
         file: "runtime/src/trace/ring.rs",

@@ -11,17 +11,21 @@
 //! publish, for a dump that hardly any run ever makes.
 
 use std::panic::Location;
-// Std's, as models needn't explore them: nothing of the pool's hangs on these.
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use crate::switch::atomic::{AtomicBool, Ordering};
+use crate::switch::{Mutex, MutexGuard, Weakening, weakened};
 use crate::thread::context;
 use crate::thread::dump::Work;
+use crate::thread::parker::Parker;
 
 /// See the head of this file.
-#[derive(Debug, Default)]
+///
+/// Invariant **A1**: whether something runs, and whom to wake when something begins,
+/// change under one lock. So a watchdog that dozes has seen nothing run here, and is
+/// called by whatever begins after that.
+#[derive(Debug)]
 pub struct Activity {
     inner: Mutex<Inner>,
     /// The thread has lent its permit. Written by it alone.
@@ -34,8 +38,29 @@ struct Inner {
     running: Vec<(Work, Instant)>,
     /// When `running` changed last.
     changed: Option<Instant>,
-    /// Sleeps until something runs here.
-    call: Option<Thread>,
+    /// Whose owner sleeps until something runs here.
+    call: Option<Arc<Parker>>,
+}
+
+/// Ends what [`Activity::begin`] began.
+#[derive(Debug)]
+pub struct End<'a>(&'a Activity);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        inner.running.pop();
+        inner.changed = Some(Instant::now());
+    }
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new(Inner::default()),
+            blocked: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Activity {
@@ -43,16 +68,9 @@ impl Activity {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `f`, which is `work`.
-    fn during<R>(&self, work: Work, f: impl FnOnce() -> R) -> R {
-        struct End<'a>(&'a Activity);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                let mut inner = self.0.lock();
-                inner.running.pop();
-                inner.changed = Some(Instant::now());
-            }
-        }
+    /// The thread begins `work`, until the guard is dropped. Wakes whoever sleeps
+    /// until something runs here.
+    pub fn begin(&self, work: Work) -> End<'_> {
         let now = Instant::now();
         let mut inner = self.lock();
         inner.running.push((work, now));
@@ -62,8 +80,7 @@ impl Activity {
         if let Some(watchdog) = call {
             watchdog.unpark();
         }
-        let _end = End(self);
-        f()
+        End(self)
     }
 
     /// Notes that the thread has lent its permit, or has it again; returns what was
@@ -91,10 +108,14 @@ impl Activity {
     }
 
     /// Has `watchdog` unparked when the thread begins something; false if it is at
-    /// something now.
-    pub fn call(&self, watchdog: Thread) -> bool {
+    /// something now (A1).
+    pub fn call(&self, watchdog: Arc<Parker>) -> bool {
         let mut inner = self.lock();
         let idle = inner.running.is_empty();
+        if weakened(Weakening::CallUnderNextLock) {
+            drop(inner);
+            inner = self.lock();
+        }
         inner.call = idle.then_some(watchdog);
         idle
     }
@@ -103,7 +124,10 @@ impl Activity {
 /// Runs `f` and publishes meanwhile that this thread does `work`.
 pub fn during<R>(work: Work, f: impl FnOnce() -> R) -> R {
     context::with(|seat| match seat {
-        Some(seat) => seat.lane.shared.activity.during(work, f),
+        Some(seat) => {
+            let _end = seat.lane.shared.activity.begin(work);
+            f()
+        }
         None => f(),
     })
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::error::{Error, JobError};
 use crate::switch::atomic::AtomicUsize;
@@ -23,6 +22,7 @@ use crate::thread::lanes::Lanes;
 use crate::thread::seat::Seat;
 use crate::thread::sleep::{Sleep, Work};
 use crate::thread::staff::Threads;
+use crate::thread::watchdog::Watchdog;
 use crate::thread::{context, cpus, forked};
 use threeply_runtime::trace::{Kind, emit};
 
@@ -52,7 +52,7 @@ pub struct Registry {
     pub gate: Gate,
     pub(super) threads: Mutex<Threads>,
     /// There is one until it is to end.
-    pub(super) watchdog: Mutex<Option<JoinHandle<()>>>,
+    pub(super) watchdog: Mutex<Option<Watchdog>>,
     pub(super) cancelled: AtomicUsize,
     /// Threads of this process that can run at the same time.
     pub cores: usize,

@@ -152,7 +152,7 @@ impl Registry {
         if self.config.watchdog.is_some()
             && let Some(dog) = &*self.watchdog.lock().unwrap()
         {
-            dog.thread().unpark();
+            dog.wake();
         }
     }
 
@@ -160,10 +160,7 @@ impl Registry {
     pub fn end_watchdog(&self) {
         let dog = self.watchdog.lock().unwrap().take();
         if let Some(dog) = dog {
-            dog.thread().unpark();
-            if dog.thread().id() != std::thread::current().id() {
-                let _ = dog.join();
-            }
+            dog.join();
         }
     }
 }

@@ -5,6 +5,10 @@
 //! wakes it when it begins something. Look and name are under the lane's lock, so
 //! either the look sees what runs, or who begins it sees the name. A new lane has no
 //! name in it, so whoever makes one wakes the watchdog.
+//!
+//! Before this: `activity.rs`, `parker.rs`. It sleeps in a parker, whose token keeps a
+//! wake-up between look and sleep; its thread's own would also answer to what a hook
+//! unparks.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -13,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits::WATCHDOG_LOOKS;
 use crate::thread::dump::{self, Dump};
+use crate::thread::lanes::Lanes;
+use crate::thread::parker::Parker;
 use crate::thread::registry::Registry;
 
 /// All workers of a pool have been at the same thing for too long, while jobs are
@@ -44,22 +50,48 @@ impl fmt::Display for Stall {
     }
 }
 
-/// Starts the watchdog of a pool.
-pub fn start(registry: &Arc<Registry>, limit: Duration) -> std::io::Result<JoinHandle<()>> {
-    let pool = Arc::downgrade(registry);
-    thread::Builder::new()
-        .name(format!("{}-watchdog", registry.config.name))
-        .spawn(move || watch(&pool, limit))
+/// A watchdog that runs.
+#[derive(Debug)]
+pub struct Watchdog {
+    thread: JoinHandle<()>,
+    parker: Arc<Parker>,
 }
 
-fn watch(pool: &Weak<Registry>, limit: Duration) {
+impl Watchdog {
+    /// Has it look again, if it sleeps.
+    pub fn wake(&self) {
+        self.parker.unpark();
+    }
+
+    /// Waits for its end, for which the caller has called it off; not on its own
+    /// thread, where a hook may end the pool.
+    pub fn join(self) {
+        self.wake();
+        if self.thread.thread().id() != thread::current().id() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+/// Starts the watchdog of a pool.
+pub fn start(registry: &Arc<Registry>, limit: Duration) -> std::io::Result<Watchdog> {
+    let pool = Arc::downgrade(registry);
+    let parker = Arc::new(Parker::new());
+    let bed = parker.clone();
+    let thread = thread::Builder::new()
+        .name(format!("{}-watchdog", registry.config.name))
+        .spawn(move || watch(&pool, limit, &bed))?;
+    Ok(Watchdog { thread, parker })
+}
+
+fn watch(pool: &Weak<Registry>, limit: Duration, parker: &Arc<Parker>) {
     let mut looks = Looks::default();
     while let Some(registry) = pool.upgrade()
         && registry.is_watched()
     {
-        if doze(&registry) {
+        if nothing_runs(&registry.lanes, parker) {
             drop(registry); // Or the pool would live as long as we.
-            thread::park();
+            parker.park();
             continue;
         }
         if let Some(stall) = looks.look(&registry, limit) {
@@ -72,14 +104,15 @@ fn watch(pool: &Weak<Registry>, limit: Duration) {
             }
         }
         drop(registry);
-        thread::park_timeout(limit / WATCHDOG_LOOKS);
+        match Instant::now().checked_add(limit / WATCHDOG_LOOKS) {
+            Some(next_look) => drop(parker.park_until(next_look)),
+            None => parker.park(),
+        }
     }
 }
 
-/// Whether nothing runs; then whoever begins something unparks this thread.
-fn doze(registry: &Registry) -> bool {
-    let me = thread::current();
-    let lanes: Vec<_> = registry.lanes.iter().collect();
+/// Whether nothing runs in any lane; then whoever begins something unparks `me`.
+pub fn nothing_runs(lanes: &Lanes, me: &Arc<Parker>) -> bool {
     lanes.iter().all(|lane| lane.activity.call(me.clone()))
 }
 
