@@ -297,6 +297,8 @@ where
             if self.returned == self.pulled {
                 return None;
             }
+            // Rather than sleep until the supervisor is rung, and has had its turn.
+            self.pool.shared().pump_what_is_there();
             self.results.take(&mut self.ready);
         }
         self.returned += 1;

@@ -10,7 +10,8 @@
 //! | version 1 | `<n>:memory:<path>` | `oom_kill` in `memory.oom_control` |
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counter of our control group, if it can be read.
@@ -23,11 +24,10 @@ pub struct OomCounter {
 impl OomCounter {
     /// Finds the counter and notes its value.
     pub fn new() -> OomCounter {
-        let path = find();
-        let seen = path.as_ref().and_then(read).unwrap_or(0);
+        let (path, seen) = find().unzip();
         OomCounter {
             path,
-            seen: AtomicU64::new(seen),
+            seen: AtomicU64::new(seen.unwrap_or(0)),
         }
     }
 
@@ -46,11 +46,19 @@ impl Default for OomCounter {
     }
 }
 
-fn find() -> Option<PathBuf> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+fn find() -> Option<(PathBuf, u64)> {
+    let groups = text_of(Path::new("/proc/self/cgroup"))?;
     candidates(&groups)
         .into_iter()
-        .find(|path| read(path).is_some())
+        .find_map(|path| read(&path).map(|count| (path, count)))
+}
+
+/// What a file of the kernel's says. In one read (and one that finds the end): such files
+/// don't tell their length, so std would begin with 32 bytes.
+fn text_of(path: &Path) -> Option<String> {
+    let mut text = String::with_capacity(4096);
+    fs::File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Where the counter may be, for the text of `/proc/self/cgroup`. In a container
@@ -78,7 +86,7 @@ fn candidates(groups: &str) -> Vec<PathBuf> {
 }
 
 fn read(path: &PathBuf) -> Option<u64> {
-    let events = fs::read_to_string(path).ok()?;
+    let events = text_of(path)?;
     let line = events
         .lines()
         .find_map(|line| line.strip_prefix("oom_kill "))?;

@@ -122,6 +122,15 @@ impl Shared {
         }
     }
 
+    /// Pumps whatever nobody else does, for one who has nothing better to do.
+    pub fn pump_what_is_there(&self) {
+        for link in self.links() {
+            if link.has_replies() {
+                self.pump_if_free(&link);
+            }
+        }
+    }
+
     /// Pumps if nobody else does.
     pub fn pump_if_free(&self, link: &Arc<Link>) {
         if let Some(mut reader) = link.reader.take() {

@@ -62,7 +62,7 @@ impl Shared {
             .map_err(need("no address space for arguments"))?;
         let supervisor_bell = Arc::new(EventFd::new().map_err(need("no eventfd"))?);
         let outputs = if options.stdout.is_read() || options.stderr.is_read() {
-            Outputs::start().map_err(need("no thread to read what workers write"))?
+            Outputs::new().map_err(need("no eventfd for what workers write"))?
         } else {
             Outputs::none()
         };

@@ -135,20 +135,26 @@ pub fn start(
             .spawn(&fds)
             .map_err(Error::Start)?,
     };
-    // Nothing of the user's runs in it before its first request.
-    if let Some(group) = &group
-        && let Err(error) = group.take_in(spawned.pid)
-    {
+    let taken_in = || {
+        // Nothing of the user's runs in it before its first request.
+        if let Some(group) = &group {
+            group.take_in(spawned.pid).map_err(need(no_group))?;
+        }
+        let source = |given: Given| {
+            let Some(source) = given.source(spawned.pid, nonce) else {
+                return Ok(None);
+            };
+            let source = Arc::new(source);
+            let added = outputs.add(Arc::clone(&source));
+            added.map_err(need("no thread to read what workers write"))?;
+            Ok(Some(source))
+        };
+        Ok([source(stdout)?, source(stderr)?])
+    };
+    let sources = taken_in().inspect_err(|_: &Error| {
         let _ = pidfd::send_signal(&spawned.pidfd, libc::SIGKILL);
         let _ = pidfd::wait_exit(&spawned.pidfd);
-        return Err(need(no_group)(error));
-    }
-    let source = |given: Given| {
-        let source = Arc::new(given.source(spawned.pid, nonce)?);
-        outputs.add(Arc::clone(&source));
-        Some(source)
-    };
-    let sources = [source(stdout), source(stderr)];
+    })?;
     Ok(Link::new(Parts {
         outputs: sources,
         pid: spawned.pid,

@@ -1,7 +1,8 @@
 //! The thread that reads what workers write.
 //!
 //! It waits for all pipes at once, reads those that have something, and hands that
-//! on, which may block it. It ends when it is told to and every pipe is empty.
+//! on, which may block it. It is started with the first worker whose output is read, while
+//! that one comes up, and ends when it is told to and every pipe is empty.
 //! A pool whose outputs need no reading has no such thread.
 
 use crate::process::limits::EXIT_PATIENCE;
@@ -26,6 +27,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    started: bool,
     sources: Vec<Arc<Source>>,
     closing: bool,
     ended: bool,
@@ -43,29 +45,36 @@ impl Outputs {
         Outputs(None)
     }
 
-    /// Starts the thread.
+    /// A thread, once there is something to read.
     ///
     /// # Errors
-    /// If there is no descriptor or no thread to be had.
-    pub fn start() -> io::Result<Outputs> {
-        let shared = Arc::new(Shared {
+    /// If there is no descriptor to be had.
+    pub fn new() -> io::Result<Outputs> {
+        Ok(Outputs(Some(Arc::new(Shared {
             bell: EventFd::new()?,
             state: Mutex::default(),
             ended: Condvar::new(),
-        });
-        let seen = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("threeply-output".to_owned())
-            .spawn(move || seen.run())?;
-        Ok(Outputs(Some(shared)))
+        }))))
     }
 
     /// Reads this one, too, from now on.
-    pub fn add(&self, source: Arc<Source>) {
-        if let Some(shared) = &self.0 {
-            shared.lock().sources.push(source);
-            let _ = shared.bell.notify();
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn add(&self, source: Arc<Source>) -> io::Result<()> {
+        let Some(shared) = &self.0 else {
+            return Ok(());
+        };
+        let mut state = shared.lock();
+        if !state.started {
+            let seen = Arc::clone(shared);
+            let thread = thread::Builder::new().name("threeply-output".to_owned());
+            thread.spawn(move || seen.run())?;
+            state.started = true;
         }
+        state.sources.push(source);
+        drop(state);
+        shared.bell.notify()
     }
 
     /// Something has happened to a source: look at all.
@@ -89,7 +98,9 @@ impl Outputs {
         let Some(shared) = &self.0 else { return };
         let waited = shared
             .ended
-            .wait_timeout_while(shared.lock(), EXIT_PATIENCE, |state| !state.ended);
+            .wait_timeout_while(shared.lock(), EXIT_PATIENCE, |state| {
+                state.started && !state.ended
+            });
         drop(waited);
     }
 }
