@@ -169,8 +169,11 @@ impl Shared {
     pub fn replace_missing(&self) {
         loop {
             let mut state = self.lock();
-            let early = state.retry_at.is_some_and(|at| Instant::now() < at);
-            if early {
+            if let Some(at) = state.retry_at.filter(|&at| Instant::now() < at) {
+                // Whoever buries a worker comes here, and only the supervisor comes back.
+                if state.lacks_staff() {
+                    state.look_by(at);
+                }
                 return;
             }
             let Some(slot) = state.reserve_empty() else {

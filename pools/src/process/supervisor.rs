@@ -38,7 +38,13 @@ pub fn on_a_thread(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new()
         .name("threeply-supervisor".to_owned())
         .spawn(move || {
-            let event_loop = match EventLoop::new() {
+            let prepared = || {
+                let event_loop = EventLoop::new()?;
+                // Descriptors may run out before it first sleeps.
+                event_loop.prepare()?;
+                Ok::<_, LoopError>(event_loop)
+            };
+            let event_loop = match prepared() {
                 Ok(event_loop) => event_loop,
                 Err(error) => {
                     let _ = ready.send(Err(io::Error::other(error)));

@@ -134,6 +134,28 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Makes what the loop needs to sleep (an epoll instance, an eventfd, a timerfd) now,
+    /// instead of when it first sleeps: for a loop that has to go on when descriptors have
+    /// run out later.
+    ///
+    /// ```
+    /// let event_loop = threeply_runtime::EventLoop::new()?;
+    /// event_loop.prepare()?;
+    /// # Ok::<(), threeply_runtime::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Os`] if the system refuses one.
+    ///
+    /// # Panics
+    /// If the process is a fork of the one that made the loop.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.core.refuse_fork();
+        let what = "make what it needs to sleep";
+        let prepared = self.core.prepare();
+        prepared.map_err(|source| Error::Os { what, source })
+    }
+
     /// Runs the loop until `future` is ready, and returns its output. Tasks that
     /// haven't ended by then stand still until the next call.
     ///

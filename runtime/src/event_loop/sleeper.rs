@@ -137,14 +137,25 @@ impl Core {
         {
             return Ok(());
         }
-        if sleeper.timer.is_none() {
+        sleeper.armed_for = Some(deadline);
+        let timer = self.timer(&mut sleeper.timer)?;
+        timer.arm(Duration::from_nanos(deadline - now))
+    }
+
+    fn timer<'t>(&self, made: &'t mut Option<TimerFd>) -> io::Result<&'t TimerFd> {
+        if made.is_none() {
             let timer = TimerFd::new()?;
             self.reactor().watch_own(timer.as_raw_fd(), Own::Timer)?;
-            sleeper.timer = Some(timer);
+            *made = Some(timer);
         }
-        sleeper.armed_for = Some(deadline);
-        let timer = sleeper.timer.as_ref().expect("made above");
-        timer.arm(Duration::from_nanos(deadline - now))
+        Ok(made.as_ref().expect("made above"))
+    }
+
+    /// Makes everything that a sleep needs.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        self.hang_the_bell()?;
+        self.timer(&mut self.sleeper.borrow_mut().timer)?;
+        Ok(())
     }
 
     /// Before a sleep that follows wakes from other threads: looks for more of them
