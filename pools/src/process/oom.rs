@@ -33,7 +33,7 @@ impl OomCounter {
 
     /// Whether it has moved since the last look.
     pub fn has_killed(&self) -> bool {
-        let Some(now) = self.path.as_ref().and_then(read) else {
+        let Some(now) = self.path.as_deref().and_then(read) else {
             return false;
         };
         self.seen.swap(now, Ordering::Relaxed) < now
@@ -85,7 +85,7 @@ fn candidates(groups: &str) -> Vec<PathBuf> {
     found
 }
 
-fn read(path: &PathBuf) -> Option<u64> {
+fn read(path: &Path) -> Option<u64> {
     let events = text_of(path)?;
     let line = events
         .lines()
