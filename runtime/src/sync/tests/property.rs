@@ -7,6 +7,7 @@
 
 mod channels;
 mod locks;
+mod meeting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Poll;
