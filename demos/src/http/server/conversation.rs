@@ -19,7 +19,6 @@
 //! Replies to pipelined requests are collected and written together as long as
 //! the next request is there already.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -66,8 +65,6 @@ pub struct Conversation<S> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// How long the head at `start` is, if it is whole and that was looked for.
-    next_head: Option<usize>,
     /// Replies that are not yet written.
     out: Vec<u8>,
 }
@@ -113,7 +110,6 @@ impl<S: Duplex + 'static> Conversation<S> {
             buffer: Vec::new(),
             start: 0,
             end: 0,
-            next_head: None,
             out: Vec::new(),
         }
     }
@@ -214,9 +210,17 @@ impl<S: Duplex + 'static> Conversation<S> {
         let mut looked_at = 0;
         loop {
             let received = &self.buffer[self.start..self.end];
-            let known = self.next_head.take();
-            if let Some(length) = known.or_else(|| head::end(received, looked_at)) {
-                let head = head::parse(&received[..length])?;
+            // One that comes in pieces is parsed once: what a slow client sends byte by
+            // byte must not be parsed byte by byte.
+            let parsed = if looked_at == 0 {
+                head::parse_first(received)?
+            } else {
+                match head::end(received, looked_at) {
+                    Some(length) => Some((head::parse(&received[..length])?, length)),
+                    None => None,
+                }
+            };
+            if let Some((head, length)) = parsed {
                 self.start += length;
                 return Ok(head);
             }
@@ -292,8 +296,8 @@ impl<S: Duplex + 'static> Conversation<S> {
             Content::Static(bytes) => self.send_bytes(bytes).await?,
             Content::Reader { reader, .. } => self.send_from(reader, sending).await?,
         }
-        self.next_head = head::end(&self.buffer[self.start..self.end], 0);
-        if self.next_head.is_none() || self.out.len() >= limits::HTTP_BUFFER_BYTES {
+        // Whoever waits for more than is here flushes before.
+        if self.out.len() >= limits::HTTP_BUFFER_BYTES {
             self.flush().await?;
         }
         Ok(if keep_alive { Next::Again } else { Next::Close })
@@ -422,17 +426,18 @@ async fn write<S: AsyncWrite + Unpin>(
     stream::flush(stream).await
 }
 
-/// Takes a target apart; the path is decoded, in place if there is nothing to decode.
+/// Takes a target apart; the path is decoded, if there is anything to decode.
 fn path_and_query(mut target: String) -> Result<(String, Option<String>), End> {
     let mut query = None;
-    if let Some(mark) = target.find('?') {
+    if let Some(mark) = memchr::memchr(b'?', target.as_bytes()) {
         query = Some(target.split_off(mark + 1));
         target.truncate(mark);
     }
-    let decoded = percent_encoding::percent_decode_str(&target).decode_utf8();
-    match decoded {
-        Ok(Cow::Borrowed(_)) => Ok((target, query)),
-        Ok(Cow::Owned(path)) => Ok((path, query)),
+    if memchr::memchr(b'%', target.as_bytes()).is_none() {
+        return Ok((target, query));
+    }
+    match percent_encoding::percent_decode_str(&target).decode_utf8() {
+        Ok(path) => Ok((path.into_owned(), query)),
         Err(_) => Err(End::Refuse(StatusCode::BAD_REQUEST)),
     }
 }

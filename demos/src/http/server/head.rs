@@ -66,12 +66,24 @@ pub fn end(received: &[u8], from: usize) -> Option<usize> {
 /// # Errors
 /// [`Refusal`] with 400, 431 (too many headers), 501 (unknown coding) or 505.
 pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
+    match parse_first(bytes)? {
+        Some((head, _length)) => Ok(head),
+        None => Err(Refusal(StatusCode::BAD_REQUEST)),
+    }
+}
+
+/// Parses the head that `bytes` begin with, and says how long it is; `None` if its
+/// end has not come. Mostly it has, and it needn't be looked for beforehand.
+///
+/// # Errors
+/// As [`parse`], as soon as that is certain.
+pub fn parse_first(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
     // Not filled in advance: that would cost more than to parse a usual head.
     let mut slots = [const { MaybeUninit::uninit() }; limits::MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(bytes, &mut slots) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Refusal(StatusCode::BAD_REQUEST)),
+    let length = match parsed.parse_with_uninit_headers(bytes, &mut slots) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
@@ -79,7 +91,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
             return Err(Refusal(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
         }
         Err(_) => return Err(Refusal(StatusCode::BAD_REQUEST)),
-    }
+    };
     let bad = || Refusal(StatusCode::BAD_REQUEST);
     let http11 = parsed.version == Some(1);
     let method: Method = parsed
@@ -110,7 +122,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     if http11 && hosts != 1 {
         return Err(bad());
     }
-    Ok(Head {
+    let head = Head {
         method,
         target,
         http11,
@@ -121,8 +133,9 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         },
         expects_continue: http11 && expects_continue,
         framing: framing.decide(http11)?,
-        headers: Headers::of_head(bytes),
-    })
+        headers: Headers::of_head(&bytes[..length]),
+    };
+    Ok(Some((head, length)))
 }
 
 /// What the `connection` headers said so far.
