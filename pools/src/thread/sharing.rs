@@ -136,3 +136,62 @@ impl Drop for Root<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use crate::thread::lane::Lane;
+    use crate::thread::prelude::*;
+    use crate::thread::{ThreadPool, context};
+
+    /// How many forks the calling worker has on offer.
+    fn on_offer() -> usize {
+        context::with(|seat| seat.expect("called on a worker").lane.shared.forks.len())
+    }
+
+    /// What is on offer when the first piece of a parallel iterator runs, while no
+    /// other thread of the pool is hungry.
+    fn offered_at_the_first_piece(threads: usize) -> usize {
+        let pool = ThreadPool::builder().threads(threads).build().unwrap();
+        let (began, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let busy = (threads == 2).then(|| {
+            let job = pool.spawn(move || {
+                began.send(()).unwrap();
+                let _ = ended.recv();
+            });
+            begun.recv().unwrap();
+            job
+        });
+        let offered = pool.install(|| {
+            let offered: Vec<usize> = (0..16u32).into_par_iter().map(|_| on_offer()).collect();
+            offered[0]
+        });
+        drop(end);
+        if let Some(job) = busy {
+            job.wait().unwrap();
+        }
+        offered
+    }
+
+    #[test]
+    fn pieces_are_on_offer_before_anybody_asks_if_there_is_another_thread() {
+        assert_eq!(offered_at_the_first_piece(2), 4, "one fork for each level");
+        assert_eq!(offered_at_the_first_piece(1), 0);
+    }
+
+    #[test]
+    fn a_deaf_lane_is_asked_in_vain_until_it_listens() {
+        let lane = Lane::new(0, false);
+        lane.shared.demand_fork();
+        assert!(lane.is_demanded());
+        lane.turn_deaf();
+        lane.shared.demand_fork();
+        assert!(!lane.is_demanded());
+        lane.listen();
+        assert!(!lane.is_demanded());
+        lane.shared.demand_fork();
+        assert!(lane.is_demanded());
+    }
+}

@@ -185,3 +185,24 @@ fn a_closed_pool_says_so_and_a_dropped_one_runs_what_is_queued() {
     assert!(matches!(pool.try_spawn(|| 1), Err(Error::Closed)));
     assert!(pool.spawn(|| 1).wait().unwrap_err().is_cancelled());
 }
+
+/// What is called from outside and takes part runs on the caller; what is handed over
+/// runs on a worker, whoever hands it over.
+#[test]
+fn run_join_and_scope_begin_on_the_caller_and_install_and_spawn_run_on_a_worker() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::new(2).unwrap();
+    let caller = std::thread::current().id();
+    let here = || std::thread::current().id();
+    assert_eq!(pool.run(here), caller);
+    assert_eq!(pool.join(here, || ()).0, caller);
+    assert_eq!(pool.scope(|_| here()), caller);
+    assert_eq!(pool.run(thread::current_thread_index), None);
+    for _ in 0..20 {
+        let installed = pool.install(|| (here(), thread::current_thread_index()));
+        assert_ne!(installed.0, caller);
+        assert!(installed.1.is_some());
+        let spawned = pool.spawn(thread::current_thread_index).wait().unwrap();
+        assert!(spawned.is_some());
+    }
+}
