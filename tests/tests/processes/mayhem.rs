@@ -103,8 +103,12 @@ fn run_out_of_descriptors(stop: &AtomicBool) {
 }
 
 fn mayhem((path, jobs): (String, u32)) {
-    // What is opened once for the whole process is opened before.
+    // What is opened once for the whole process is opened before. A thread of that pool
+    // closes what it had when it ends, which may be after the pool's end.
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let alone = threads();
     end(new_pool(1));
+    until(|| threads() == alone);
     let before = descriptors();
     let said: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let hears = Arc::clone(&said);
