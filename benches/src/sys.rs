@@ -169,6 +169,11 @@ pub fn resident(pid: u32) -> u64 {
     pages * page_size()
 }
 
+/// Descriptors that another process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// Bytes of a page.
 pub fn page_size() -> u64 {
     // SAFETY: sysconf takes any name.

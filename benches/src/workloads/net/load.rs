@@ -4,7 +4,7 @@
 //! closes by reset, so that thousands of short connections leave no `TIME_WAIT`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -161,6 +161,22 @@ fn http(ctx: &Ctx, engine: &str, depth: usize) -> f64 {
     })
 }
 
+/// Waits until the server has so many descriptors open.
+async fn holds(server: &Server, count: usize) {
+    let begun = Instant::now();
+    loop {
+        let open = sys::descriptors(server.pid());
+        if open >= count {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "the server holds {open} descriptors and not {count}: it lets connections go"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Growth of the server's resident memory for each of 10,000 connections that
 /// say nothing.
 fn idle(ctx: &Ctx, engine: &str) -> f64 {
@@ -173,11 +189,17 @@ fn idle(ctx: &Ctx, engine: &str) -> f64 {
         let first = connect(server.address).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         let before = sys::resident(server.pid());
+        let held = sys::descriptors(server.pid());
         let mut connections = Vec::with_capacity(count);
-        for _ in 0..count {
+        for number in 1..=count {
             connections.push(connect(server.address).await);
+            // So that they are held and neither queue nor are let go: in batches that
+            // the backlog has room for.
+            if number % 1_000 == 0 || number == count {
+                holds(&server, held + number).await;
+            }
         }
-        // Until the server has accepted them all: its memory stands still.
+        // Until memory stands still.
         let mut after = before;
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;

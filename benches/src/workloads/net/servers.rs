@@ -144,7 +144,13 @@ fn tokio(listener: TcpListener, kind: Kind) {
                         }
                     }
                     Kind::Idle => {
-                        let _ = stream.readable().await;
+                        // A new stream counts as readable until somebody has tried.
+                        while stream.readable().await.is_ok()
+                            && stream
+                                .try_read(&mut [0])
+                                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+                        {
+                        }
                     }
                     Kind::Http => http::on_hyper(stream).await,
                 }
