@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use threeply_runtime::trace::{Kind, Trace};
+use threeply_runtime::trace::{self, Kind, Trace};
 use threeply_runtime::{block_on, spawn, yield_now};
 
-use crate::kit::record;
+use crate::kit::{in_turn, record};
 
 fn page_of(trace: &Trace) -> String {
     let mut page = Vec::new();
@@ -104,4 +104,51 @@ fn a_browser_shows_an_event_its_source_and_its_causes() {
     ] {
         assert!(details.contains(needle), "no {needle} in {details}");
     }
+}
+
+/// Measured by the page itself, on whatever this machine is doing besides: the limit is
+/// what a hand still feels as fluid, and generous to a busy machine.
+#[test]
+fn a_hundred_thousand_events_are_fluid() {
+    const TASKS: u64 = 8;
+    let rounds = threeply_runtime::limits::TRACE_EVENTS as u64 / (TASKS * 4);
+    let trace = in_turn(|| {
+        let session = trace::start().expect("no other session");
+        std::thread::scope(|scope| {
+            for _thread in 0..4 {
+                scope.spawn(|| {
+                    block_on(async {
+                        let tasks: Vec<_> = (0..TASKS)
+                            .map(|_| {
+                                spawn(async move {
+                                    for _ in 0..rounds {
+                                        yield_now().await;
+                                    }
+                                })
+                            })
+                            .collect();
+                        for task in tasks {
+                            task.await.unwrap();
+                        }
+                    });
+                });
+            }
+        });
+        session.stop()
+    });
+    assert!(trace.events().len() >= 100_000, "{}", trace.events().len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trace.html");
+    fs::write(&file, page_of(&trace)).unwrap();
+    let Some(dom) = dom(&file, "frames") else {
+        eprintln!("no browser is found: no frames are measured");
+        return;
+    };
+    let (_, times) = dom.split_once("data-frames=\"").expect("it measured");
+    let (times, _) = times.split_once('"').unwrap();
+    let times: Vec<f64> = times.split(' ').map(|time| time.parse().unwrap()).collect();
+    assert_eq!(times.len(), 180);
+    let [median, most] = [90, 171].map(|at| times[at]);
+    eprintln!("a frame: {median} ms of script in the median, {most} ms at the 95th percentile");
+    assert!(median < 16.0, "{median} ms for a frame");
 }

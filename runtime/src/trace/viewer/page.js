@@ -3,9 +3,11 @@
 // 1 the document and what is derived from it · 2 where things stand on the screen
 // 3 drawing · 4 the details of one event · 5 search and filters · 6 mouse, touch, keys
 //
-// Fluid with 100,000 events because nothing is drawn twice: the events of a row are
-// sorted, so what is in view is found by bisection, and of the events that share a
-// pixel only the first is drawn.
+// Fluid with 100,000 events: the events of a row are sorted, so what is in view is found
+// by bisection, and of the events that share a pixel only the first is drawn. What a frame
+// asks of an event lies in arrays of numbers, the size of the screen is asked once a frame,
+// and the overview is painted once and copied from then on. (`#frames` in the address
+// measures: see the end.)
 "use strict";
 (() => {
 
@@ -25,6 +27,9 @@ const kindOf = i => kinds[rows[i][at.kind]];
 const subjectOf = i => subjects[rows[i][at.subject]];
 const textOf = i => rows[i][at.text];
 const isSpan = i => rows[i][at.end] >= 0;
+const groups = [...new Set(kinds.map(kind => kind.group))];
+const groupOf = Uint8Array.from(rows, row => groups.indexOf(kinds[row[at.kind]].group));
+const unfinished = Uint8Array.from(rows, row => row[at.text].endsWith("(unfinished)"));
 
 // The innermost span of its lane that each event happened in, and how deep that is.
 const parent = Int32Array.from(rows, row => row[at.inside]);
@@ -49,6 +54,10 @@ for (const arrow of arrows) {
     map.get(key).push(arrow);
   }
 }
+
+// When each arrow begins and ends.
+const arrowLow = Float64Array.from(arrows, ({ from, to }) => Math.min(start[from], start[to]));
+const arrowHigh = Float64Array.from(arrows, ({ from, to }) => Math.max(start[from], start[to]));
 
 const label = i => subjectOf(i) ? `${kindOf(i).name} ${subjectOf(i).name}` : kindOf(i).name;
 
@@ -93,10 +102,12 @@ const $ = id => document.getElementById(id);
 const canvas = $("lanes"), overview = $("overview");
 const ROW = 19, GAP = 10, AXIS = 22;
 let LABELS = 170;
+// The canvas, as `measure` found it.
+let W = 1, H = 1;
 let view = { from: 0, to: length, y: 0 };
 let chosen = -1, hovered = -1;
 let hits = [], hitSet = new Set();
-const hidden = new Set();
+const hidden = new Uint8Array(groups.length);
 
 let offset = 0;
 for (const track of tracks) {
@@ -106,7 +117,11 @@ for (const track of tracks) {
 }
 const contentHeight = offset;
 
-const width = () => canvas.clientWidth - LABELS;
+const width = () => Math.max(W - LABELS, 1);
+function measure() {
+  W = canvas.clientWidth;
+  H = canvas.clientHeight;
+}
 const xOf = t => LABELS + (t - view.from) / (view.to - view.from) * width();
 const timeOf = x => view.from + (x - LABELS) / width() * (view.to - view.from);
 const yOf = i => AXIS + tracks[laneOf[i]].y + depth[i] * ROW - view.y;
@@ -116,7 +131,7 @@ function clampView() {
   const margin = span * 0.02;
   view.from = Math.min(Math.max(view.from, -margin), length + margin - span);
   view.to = view.from + span;
-  const room = Math.max(contentHeight + AXIS - canvas.clientHeight, 0);
+  const room = Math.max(contentHeight + AXIS - H, 0);
   view.y = Math.min(Math.max(view.y, 0), room);
 }
 
@@ -149,28 +164,33 @@ function reveal(i, tight) {
   }
   const y = yOf(i);
   if (y < AXIS) view.y -= AXIS - y + ROW;
-  if (y > canvas.clientHeight - ROW) view.y += y - canvas.clientHeight + 2 * ROW;
+  if (y > H - ROW) view.y += y - H + 2 * ROW;
 }
 
 // ---- 3 Drawing ----------------------------------------------------------------
 
 let scheduled = false;
 function redraw() {
+  measure();
   clampView();
   if (scheduled) return;
   scheduled = true;
   requestAnimationFrame(() => { scheduled = false; draw(); drawOverview(); });
 }
 
-let colours = {};
+let colours = {}, paints = [];
+// The overview as it was painted last.
+let busy = null;
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   for (const name of ["paper", "ink", "faint", "line", "panel", "accent", "hit",
     "task", "loop", "time", "io", "sync", "pool", "process", "program"]) {
     colours[name] = style.getPropertyValue(`--${name}`).trim();
   }
+  paints = groups.map(group => colours[group] ?? colours.faint);
+  busy = null;
 }
-const colourOf = i => colours[kindOf(i).group] ?? colours.faint;
+const colourOf = i => paints[groupOf[i]];
 
 function prepare(target) {
   const scale = window.devicePixelRatio || 1;
@@ -184,7 +204,7 @@ function prepare(target) {
 
 function draw() {
   const pen = prepare(canvas);
-  const w = canvas.clientWidth, h = canvas.clientHeight;
+  const w = W, h = H;
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
   drawAxis(pen, w, h);
@@ -231,11 +251,11 @@ function drawSpans(pen, spans, y, w) {
     const i = spans[k];
     const left = Math.max(xOf(start[i]), LABELS - 2), right = Math.min(xOf(end[i]), w + 2);
     const size = Math.max(right - left, 1);
-    if (!hidden.has(kindOf(i).group)) {
+    if (!hidden[groupOf[i]]) {
       pen.fillStyle = hitSet.has(i) ? colours.hit : colourOf(i);
-      pen.globalAlpha = textOf(i).endsWith("(unfinished)") ? 0.55 : 1;
+      if (unfinished[i]) pen.globalAlpha = 0.55;
       pen.fillRect(left, y + 1, size, ROW - 3);
-      pen.globalAlpha = 1;
+      if (unfinished[i]) pen.globalAlpha = 1;
       const letters = Math.floor((size - 8) / 6.3);
       if (letters >= 3) {
         const name = label(i);
@@ -254,8 +274,16 @@ function drawInstants(pen, { instants, spans }, y, w) {
   while (k < instants.length && start[instants[k]] <= view.to) {
     const i = instants[k];
     const x = xOf(start[i]);
-    if (!hidden.has(kindOf(i).group)) {
-      pen.fillStyle = hitSet.has(i) ? colours.hit : colourOf(i);
+    const next = Math.max(k + 1, bisect(instants, start, timeOf(Math.floor(x) + 1)));
+    if (hidden[groupOf[i]]) {
+      k = next;
+      continue;
+    }
+    pen.fillStyle = hitSet.has(i) ? colours.hit : colourOf(i);
+    if (next < instants.length && xOf(start[instants[next]]) < x + 3) {
+      // In a crowd: a line.
+      pen.fillRect(x - 0.5, y + 2, 1, ROW - 6);
+    } else {
       pen.beginPath();
       pen.moveTo(x, y + 2);
       pen.lineTo(x + 4, y + ROW / 2 - 1);
@@ -271,7 +299,7 @@ function drawInstants(pen, { instants, spans }, y, w) {
         pen.fillText(label(i).slice(0, Math.floor(over / 6.3)), x + 7, y + ROW / 2);
       }
     }
-    k = Math.max(k + 1, bisect(instants, start, timeOf(Math.floor(x) + 1)));
+    k = next;
   }
 }
 
@@ -287,10 +315,10 @@ function outline(pen, i, colour) {
 // All arrows that touch the view while they are few; the chosen event's always.
 function drawArrows(pen) {
   const few = [];
-  for (const arrow of arrows) {
-    const a = start[arrow.from], b = start[arrow.to];
-    if (Math.max(a, b) < view.from || Math.min(a, b) > view.to) continue;
-    if (hidden.has(kindOf(arrow.from).group) || hidden.has(kindOf(arrow.to).group)) continue;
+  for (let k = 0; k < arrows.length; k++) {
+    if (arrowHigh[k] < view.from || arrowLow[k] > view.to) continue;
+    const arrow = arrows[k];
+    if (hidden[groupOf[arrow.from]] || hidden[groupOf[arrow.to]]) continue;
     few.push(arrow);
     if (few.length > 250) break;
   }
@@ -369,14 +397,29 @@ function drawTip(pen, w, h) {
 }
 
 // The whole trace: how busy each lane was, and which part is in view.
-let busy = null;
 function drawOverview() {
   const pen = prepare(overview);
   const w = overview.clientWidth - LABELS, h = overview.clientHeight;
   if (w <= 0) return;
-  if (!busy || busy.w !== w) busy = { w, of: tracks.map(track => density(track, w)) };
+  if (!busy || busy.w !== w || busy.pixels !== overview.width) busy = paintOverview(w, h);
+  pen.drawImage(busy.painted, 0, 0, LABELS + w, h);
+  const left = LABELS + view.from / length * w, right = LABELS + view.to / length * w;
+  pen.fillStyle = colours.faint;
+  pen.globalAlpha = 0.18;
+  pen.fillRect(left, 0, right - left, h);
+  pen.globalAlpha = 1;
+  pen.strokeStyle = colours.accent;
+  pen.strokeRect(left + 0.5, 0.5, Math.max(right - left - 1, 2), h - 1);
+}
+
+function paintOverview(w, h) {
+  const painted = document.createElement("canvas");
+  painted.width = overview.width;
+  painted.height = overview.height;
+  const pen = painted.getContext("2d");
+  pen.scale(overview.width / (LABELS + w), overview.height / h);
   const height = (h - 4) / Math.max(tracks.length, 1);
-  busy.of.forEach((values, k) => {
+  tracks.map(track => density(track, w)).forEach((values, k) => {
     pen.fillStyle = tracks[k].lane.kind === "loop" ? colours.task
       : tracks[k].lane.kind === "process" ? colours.process : colours.pool;
     values.forEach((value, x) => {
@@ -385,14 +428,7 @@ function drawOverview() {
       pen.fillRect(LABELS + x, 2 + k * height, 1, Math.max(height - 1, 1));
     });
   });
-  pen.globalAlpha = 1;
-  const left = LABELS + view.from / length * w, right = LABELS + view.to / length * w;
-  pen.fillStyle = colours.faint;
-  pen.globalAlpha = 0.18;
-  pen.fillRect(left, 0, right - left, h);
-  pen.globalAlpha = 1;
-  pen.strokeStyle = colours.accent;
-  pen.strokeRect(left + 0.5, 0.5, Math.max(right - left - 1, 2), h - 1);
+  return { w, pixels: overview.width, painted };
 }
 
 function density(track, w) {
@@ -523,8 +559,9 @@ function offerGroups() {
     chip.setAttribute("aria-pressed", "true");
     chip.title = `Show or hide the events of the group ${group}`;
     chip.addEventListener("click", () => {
-      if (!hidden.delete(group)) hidden.add(group);
-      chip.setAttribute("aria-pressed", String(!hidden.has(group)));
+      const index = groups.indexOf(group);
+      hidden[index] ^= 1;
+      chip.setAttribute("aria-pressed", String(!hidden[index]));
       redraw();
     });
     $("groups").append(chip);
@@ -544,7 +581,7 @@ function find(x, y) {
   const track = tracks.find(track => inner >= track.y && inner < track.y + track.height);
   const row = track?.rows[Math.floor((inner - track.y) / ROW)];
   if (!row) return -1;
-  const shown = i => i !== undefined && !hidden.has(kindOf(i).group);
+  const shown = i => i !== undefined && !hidden[groupOf[i]];
   const t = timeOf(x), reach = timeOf(x + 6) - t;
   const near = bisect(row.instants, start, t - reach);
   let best = -1;
@@ -622,12 +659,12 @@ overview.addEventListener("pointermove", overviewTo);
 // From one event of the lane to the next that is shown.
 function along(step) {
   if (chosen < 0) {
-    const first = [...Array(count).keys()].find(i => end[i] >= view.from && !hidden.has(kindOf(i).group));
+    const first = [...Array(count).keys()].find(i => end[i] >= view.from && !hidden[groupOf[i]]);
     return choose(first ?? -1);
   }
   const { order } = tracks[laneOf[chosen]];
   for (let k = order.indexOf(chosen) + step; k >= 0 && k < order.length; k += step) {
-    if (!hidden.has(kindOf(order[k]).group)) return choose(order[k]);
+    if (!hidden[groupOf[order[k]]]) return choose(order[k]);
   }
 }
 
@@ -698,5 +735,25 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { re
 resize();
 const asked = /^#event=(\d+)$/.exec(location.hash);
 choose(asked && Number(asked[1]) < count ? Number(asked[1]) : -1, Boolean(asked));
+if (location.hash === "#frames") document.documentElement.dataset.frames = frames().join(" ");
 document.documentElement.dataset.ready = String(count);
+
+// What the script takes for each frame of a flight into the trace and along it, in
+// milliseconds, in order of size.
+function frames() {
+  const times = [];
+  const frame = step => {
+    const before = performance.now();
+    measure();
+    step();
+    clampView();
+    draw();
+    drawOverview();
+    times.push(performance.now() - before);
+  };
+  for (let k = 0; k < 60; k++) frame(() => { view.from += (length * 0.4 - view.from) / 12; view.to += (length * 0.41 - view.to) / 12; });
+  for (let k = 0; k < 60; k++) frame(() => { const by = (view.to - view.from) / 20; view.from += by; view.to += by; });
+  for (let k = 0; k < 60; k++) frame(() => { view.from -= view.from / 12; view.to += (length - view.to) / 12; });
+  return times.sort((a, b) => a - b).map(time => time.toFixed(1));
+}
 })();
