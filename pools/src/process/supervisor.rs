@@ -28,6 +28,9 @@ use threeply_runtime::io::Async;
 use threeply_runtime::time::sleep_until;
 use threeply_runtime::{Error as LoopError, EventLoop};
 
+/// What dumps and traces call it.
+const NAME: &str = "process pool's supervisor";
+
 /// Hosts the supervisor on a thread of its own.
 ///
 /// # Errors
@@ -39,7 +42,7 @@ pub fn on_a_thread(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
         .name("threeply-supervisor".to_owned())
         .spawn(move || {
             let prepared = || {
-                let event_loop = EventLoop::new()?;
+                let event_loop = EventLoop::builder().name(NAME).build()?;
                 // Descriptors may run out before it first sleeps.
                 event_loop.prepare()?;
                 Ok::<_, LoopError>(event_loop)
@@ -67,7 +70,8 @@ pub fn on_a_thread(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
 /// If none does.
 pub fn on_this_loop(shared: &Arc<Shared>) -> Result<(), LoopError> {
     threeply_runtime::context::check()?;
-    drop(threeply_runtime::spawn(supervise(Arc::clone(shared))));
+    let supervisor = threeply_runtime::task::Builder::new().name(NAME);
+    drop(supervisor.spawn(supervise(Arc::clone(shared))));
     Ok(())
 }
 

@@ -25,6 +25,7 @@ use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::inspect::{About, SyncKind};
+use crate::trace::{Kind, emit};
 
 /// Why [`Receiver::recv`] has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,11 @@ impl<V: Clone> State<V> {
         },
     };
 
+    /// What a trace knows the channel by.
+    fn address(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
+    }
+
     fn end(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
@@ -116,6 +122,7 @@ impl<V: Clone> State<V> {
         } else {
             None
         };
+        emit(Kind::BroadcastSend, line!(), self.address(), self.end());
         self.ring.push_back(Entry {
             value,
             unseen: self.receivers,
@@ -136,9 +143,10 @@ impl<V: Clone> State<V> {
                 _ => TryRecvError::Empty,
             });
         };
-        *next += 1;
         entry.unseen -= 1;
         let value = entry.value.clone();
+        emit(Kind::BroadcastReceive, line!(), self.address(), *next);
+        *next += 1;
         // Only the front one can have become useless: whoever has yet to see
         // it has yet to see those behind it too. The caller holds a clone, so
         // no destructor of a user's type runs here.

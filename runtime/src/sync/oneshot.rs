@@ -24,6 +24,7 @@ use super::family::{Family, Lock, Shared};
 use super::pair::Pair;
 use crate::inspect::{About, SyncKind, round};
 use crate::switch::{Weakening, weakened};
+use crate::trace::{Kind, emit};
 
 struct State<T> {
     value: Option<T>,
@@ -45,9 +46,19 @@ impl<T> State<T> {
         About::new(SyncKind::OneshotReceive)
     }
 
+    /// What a trace knows the channel by.
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
+    }
+
+    #[inline]
     fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.value.take() {
-            Some(value) => Ok(value),
+            Some(value) => {
+                emit(Kind::OneshotReceive, line!(), self.address(), 1);
+                Ok(value)
+            }
             None if self.sender_done || self.closed => Err(TryRecvError::Closed),
             None => Err(TryRecvError::Empty),
         }
@@ -110,6 +121,7 @@ impl<F: Family, T> Sender<F, T> {
             if state.closed {
                 return Err(value);
             }
+            emit(Kind::OneshotSend, line!(), state.address(), 1);
             state.value = Some(value);
             if !peeked {
                 after.wake(state.receiver.take());

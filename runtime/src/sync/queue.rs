@@ -29,10 +29,11 @@ use super::permits::{Permits, Refused};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::inspect::{About, SyncKind};
+use crate::trace::{Kind, emit};
 
 mod discipline;
 
-pub use discipline::{Discipline, Fifo, Lifo, Priority};
+pub use discipline::{Discipline, Fifo, Lifo, Priority, Takes};
 
 /// The queue was shut down and is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,7 @@ impl<D> State<D> {
     where
         D: Discipline<T>,
     {
+        emit(Kind::QueuePut, line!(), self.address(), D::TAKES as u64);
         self.content.push(item);
         self.unfinished += 1;
         self.items.give(1, after);
@@ -113,9 +115,15 @@ impl<D> State<D> {
     where
         D: Discipline<T>,
     {
+        emit(Kind::QueueGet, line!(), self.address(), D::TAKES as u64);
         let item = self.content.pop();
         self.slots.give(1, after);
         item
+    }
+
+    /// What a trace knows the queue by.
+    fn address(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 
     fn finish(&mut self, n: usize, after: &mut After) {

@@ -17,6 +17,7 @@ use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::inspect::{About, SyncKind};
+use crate::trace::{Kind, emit};
 
 /// # Invariants
 ///
@@ -49,6 +50,7 @@ impl<V> State<V> {
 
     fn replace(&mut self, value: V, after: &mut After) -> V {
         self.version += 1;
+        emit(Kind::WatchSend, line!(), self.address(), self.version);
         self.line.release_all(after);
         std::mem::replace(&mut self.value, value)
     }
@@ -59,6 +61,19 @@ impl<V> State<V> {
 
     fn leave_until_closed(&mut self, ticket: Ticket, after: &mut After) {
         self.until_closed.leave(ticket, after);
+    }
+
+    /// What a trace knows the channel by.
+    fn address(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
+    }
+
+    /// The version that a receiver has seen from now on, who had seen `seen`.
+    fn see(&self, seen: u64) -> u64 {
+        if self.version != seen {
+            emit(Kind::WatchSeen, line!(), self.address(), self.version);
+        }
+        self.version
     }
 
     fn has_changed(&self, seen: u64) -> Result<bool, RecvError> {
@@ -257,7 +272,7 @@ impl<F: Family, T> Receiver<F, T> {
         let (value, version) = self
             .channel
             .state
-            .with(|state, _| (state.value.clone(), state.version));
+            .with(|state, _| (state.value.clone(), state.see(self.seen)));
         self.seen = version;
         value
     }
@@ -294,7 +309,7 @@ impl<F: Family, T> Receiver<F, T> {
             place.poll(cx, |state, ticket, cx, after| {
                 match state.has_changed(*seen) {
                     Ok(true) => {
-                        *seen = state.version;
+                        *seen = state.see(*seen);
                         Poll::Ready(Ok(()))
                     }
                     Err(gone) => Poll::Ready(Err(gone)),

@@ -36,7 +36,7 @@ use std::task::Waker;
 
 use super::wheel::{Entry, KEPT_CAPACITY, Place, Wheel};
 use crate::task::waker::id_of;
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, emit, is_on};
 
 /// Dead entries that are tolerated beyond the number of living ones before all
 /// slots are swept.
@@ -227,6 +227,10 @@ impl TimerDriver {
         let deadline = timer.deadline;
         self.free.push(index);
         if state != State::Fired {
+            if is_on() {
+                let waiter = waker.as_ref().and_then(id_of).map_or(0, |id| id.0);
+                emit(Kind::TimerCancelled, line!(), waiter, deadline);
+            }
             self.waiting -= 1;
             if deadline <= self.earliest {
                 self.earliest_known = false;

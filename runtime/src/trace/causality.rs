@@ -16,6 +16,7 @@
 //! | a stolen fork's run | its promotion, by way of the steal |
 //! | the end of a wait for a thief | the latch that it set |
 //! | the end of a park | the unpark |
+//! | a value out of a channel or queue | the same value in |
 //! | frame in, reply in | frame out, reply out |
 //!
 //! And whatever happens inside a span is that span's doing
@@ -29,6 +30,7 @@ use std::time::SystemTime;
 use super::collect::{Collected, Placed};
 use super::event::{Kind, Shape};
 use super::{Arrow, ArrowKind, Event, Subject, Trace, What};
+use crate::sync::queue::Takes;
 use crate::task::id::SLOT_BITS;
 
 /// A task's place on its loop: a wake id without its generation.
@@ -73,6 +75,8 @@ struct Explainer {
     latches: HashMap<Key, usize>,
     unparks: HashMap<Key, usize>,
     sends: HashMap<Key, VecDeque<usize>>,
+    /// By channel, and the number or version that the value has there.
+    numbered_sends: HashMap<(Key, u64), usize>,
     frames: HashMap<u32, Vec<(u64, u64, usize)>>,
     frames_in: HashMap<u32, Vec<(u64, u64, usize)>>,
     replies: HashMap<(u32, u64), usize>,
@@ -273,11 +277,46 @@ impl Explainer {
                 None
             }
             Kind::TurnWait | Kind::TurnGrant => Some(self.numbered(pid, What::Line, a)),
-            Kind::Send => {
+            Kind::TimerCancelled => {
+                if let Some(set) = self.timer_due_at(key, b) {
+                    self.link(set, at, ArrowKind::Cause);
+                }
+                self.woken_task(pid, a)
+            }
+            Kind::OneshotSend => {
+                // Its only one: what was sent at this address before was never received.
+                self.sends.insert(key, VecDeque::from([at]));
+                Some(self.anew(pid, What::Channel, a))
+            }
+            Kind::WatchSend | Kind::BroadcastSend => {
+                self.numbered_sends.insert((key, b), at);
+                Some(self.numbered(pid, What::Channel, a))
+            }
+            Kind::WatchSeen | Kind::BroadcastReceive => {
+                // It stays: other receivers come for the same.
+                if let Some(&send) = self.numbered_sends.get(&(key, b)) {
+                    self.link(send, at, ArrowKind::Value);
+                }
+                Some(self.numbered(pid, What::Channel, a))
+            }
+            Kind::QueueGet => {
+                let puts = self.sends.entry(key).or_default();
+                let put = match b {
+                    _ if b == Takes::Oldest as u64 => puts.pop_front(),
+                    _ if b == Takes::Newest as u64 => puts.pop_back(),
+                    // Which one it was, only the discipline knows.
+                    _ => None,
+                };
+                if let Some(put) = put {
+                    self.link(put, at, ArrowKind::Value);
+                }
+                Some(self.numbered(pid, What::Channel, a))
+            }
+            Kind::Send | Kind::QueuePut => {
                 self.sends.entry(key).or_default().push_back(at);
                 Some(self.numbered(pid, What::Channel, a))
             }
-            Kind::Receive => {
+            Kind::Receive | Kind::OneshotReceive => {
                 // Values come out in the order in which they went in.
                 for _ in 0..b {
                     let send = self.sends.get_mut(&key).and_then(VecDeque::pop_front);
@@ -374,8 +413,14 @@ impl Explainer {
         }
     }
 
-    /// Which timer of this waiter fires at `now`. One that was cancelled, with an
-    /// earlier deadline, may be taken for it: cancelling isn't told.
+    /// The timer of this waiter that was cancelled.
+    fn timer_due_at(&mut self, waiter: Key, deadline: u64) -> Option<usize> {
+        let timers = self.timers.get_mut(&waiter).filter(|_| waiter.1 != 0)?;
+        let index = timers.iter().rposition(|timer| timer.0 == deadline)?;
+        Some(timers.swap_remove(index).1)
+    }
+
+    /// Which timer of this waiter fires at `now`.
     fn earliest_timer(&mut self, waiter: Key, now: u64) -> Option<usize> {
         let timers = self.timers.get_mut(&waiter).filter(|_| waiter.1 != 0)?;
         let earliest = (0..timers.len()).min_by_key(|&index| timers[index].0)?;

@@ -106,6 +106,8 @@ pub enum Kind {
     TimerSet,
     /// A timer's time has come (as for `TimerSet`, the time in ns).
     TimerFired,
+    /// A timer was taken back before its time (as for `TimerSet`).
+    TimerCancelled,
     /// A descriptor may be worth trying again (its number, 0 to read, 1 to write).
     Ready,
     /// Somebody stands in line for a lock, permits, room (the line's address, 0).
@@ -116,6 +118,24 @@ pub enum Kind {
     Send,
     /// Values came out of a channel (the channel's address, how many).
     Receive,
+    /// The value went into a oneshot channel (the channel's address, 1).
+    OneshotSend,
+    /// It came out (the channel's address, 1).
+    OneshotReceive,
+    /// A watch channel got a new value (the channel's address, its version).
+    WatchSend,
+    /// A receiver has seen that its value is new (the channel's address, its version).
+    WatchSeen,
+    /// A value went into a broadcast channel (the channel's address, the value's
+    /// number).
+    BroadcastSend,
+    /// A receiver took it (as for `BroadcastSend`).
+    BroadcastReceive,
+    /// An item went into a queue (the queue's address, which items it gives first: 1
+    /// the oldest, 2 the newest, 0 others).
+    QueuePut,
+    /// An item came out of a queue (as for `QueuePut`).
+    QueueGet,
     /// A job was pushed onto its thread's deque (its address, the lane).
     JobPush,
     /// A job came from outside into the injector (its address, the scope's tag).
@@ -195,12 +215,16 @@ const LANE: &str = "pools/src/thread/lane.rs";
 const FORK: &str = "pools/src/thread/fork.rs";
 const PARKER: &str = "pools/src/thread/parker.rs";
 const SERVE: &str = "pools/src/process/worker/serve.rs";
+const ONESHOT: &str = "runtime/src/sync/oneshot.rs";
+const WATCH: &str = "runtime/src/sync/watch.rs";
+const BROADCAST: &str = "runtime/src/sync/broadcast.rs";
+const QUEUE: &str = "runtime/src/sync/queue.rs";
 const SPAN: &str = "runtime/src/trace/span.rs";
 const SETTLE: &str = "pools/src/process/state/settle.rs";
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 50] = {
+    pub const ALL: [Kind; 59] = {
         use Kind::*;
         [
             Spawn,
@@ -215,11 +239,20 @@ impl Kind {
             Mail,
             TimerSet,
             TimerFired,
+            TimerCancelled,
             Ready,
             TurnWait,
             TurnGrant,
             Send,
             Receive,
+            OneshotSend,
+            OneshotReceive,
+            WatchSend,
+            WatchSeen,
+            BroadcastSend,
+            BroadcastReceive,
+            QueuePut,
+            QueueGet,
             JobPush,
             JobInject,
             JobPost,
@@ -284,11 +317,20 @@ impl Kind {
             Kind::Mail => about("mail", Loop, Instant, TURN, "answer_mail", "the loop makes a call that another thread has left for it"),
             Kind::TimerSet => about("timer set", Time, Instant, "runtime/src/time/driver.rs", "insert", "a timer is armed"),
             Kind::TimerFired => about("timer fired", Time, Instant, TURN, "fire_timers", "a deadline has come; who waits for it is woken"),
+            Kind::TimerCancelled => about("timer cancelled", Time, Instant, "runtime/src/time/driver.rs", "cancel", "a timer is taken back before its time has come"),
             Kind::Ready => about("ready", Io, Instant, "runtime/src/reactor/source.rs", "event", "epoll says that a descriptor may be tried again"),
             Kind::TurnWait => about("wait for turn", Sync, Instant, "runtime/src/sync/wait_queue.rs", "join", "a task joins a line: for a lock, for permits, for room, for a value"),
             Kind::TurnGrant => about("turn granted", Sync, Instant, "runtime/src/sync/wait_queue.rs", "take_front", "the first in a line gets what it waits for"),
             Kind::Send => about("send", Sync, Instant, "runtime/src/sync/mpsc.rs", "append", "a value goes into a channel"),
             Kind::Receive => about("receive", Sync, Instant, "runtime/src/sync/mpsc/receiver.rs", "take", "a value (or all there are) comes out of a channel"),
+            Kind::OneshotSend => about("send once", Sync, Instant, ONESHOT, "send", "the value goes into a channel for one value"),
+            Kind::OneshotReceive => about("receive once", Sync, Instant, ONESHOT, "try_recv", "the value comes out of a channel for one value"),
+            Kind::WatchSend => about("set", Sync, Instant, WATCH, "replace", "a watch channel gets a new value, which all its receivers may look at"),
+            Kind::WatchSeen => about("seen", Sync, Instant, WATCH, "see", "a receiver of a watch channel has seen that the value is new"),
+            Kind::BroadcastSend => about("broadcast", Sync, Instant, BROADCAST, "push", "a value goes into a channel whose receivers get it each"),
+            Kind::BroadcastReceive => about("receive broadcast", Sync, Instant, BROADCAST, "try_recv", "one receiver of a broadcast channel takes the next value"),
+            Kind::QueuePut => about("put", Sync, Instant, QUEUE, "push", "an item goes into a queue"),
+            Kind::QueueGet => about("get", Sync, Instant, QUEUE, "pop", "an item comes out of a queue"),
             Kind::JobPush => about("push", Pool, Instant, LANE, "push_job", "a job goes onto its thread's own deque"),
             Kind::JobInject => about("inject", Pool, Instant, "pools/src/thread/registry.rs", "inject", "a job comes in from outside the pool"),
             Kind::JobPost => about("post", Pool, Instant, "pools/src/thread/staff.rs", "post_to_all", "a job is left for one particular thread"),

@@ -233,6 +233,9 @@ pub(super) fn text(trace: &Trace, event: &Event) -> String {
             text
         }
         Kind::TimerSet => format!("due at {:?} on the loop's clock", ns(b)),
+        Kind::TimerCancelled => format!("it was due at {:?} on the loop's clock", ns(b)),
+        Kind::WatchSend | Kind::WatchSeen => format!("version {b}"),
+        Kind::BroadcastSend | Kind::BroadcastReceive => format!("value number {b}"),
         Kind::TimerFired => format!("at {:?} on the loop's clock", ns(b)),
         Kind::Ready => if b == 0 { "to read" } else { "to write" }.to_owned(),
         Kind::TurnGrant if b == 1 => "everybody is let go".to_owned(),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use threeply_runtime::io::{AsyncReadExt, AsyncWriteExt};
 use threeply_runtime::net::UnixStream;
+use threeply_runtime::sync::family::Local;
 use threeply_runtime::sync::local;
+use threeply_runtime::sync::queue::{Discipline, Fifo, Lifo, Priority, Queue};
 use threeply_runtime::task::Builder;
 use threeply_runtime::time::sleep;
 use threeply_runtime::trace::{self, ArrowKind, Kind, LaneKind};
@@ -206,6 +208,142 @@ fn locks_and_channels_tell_who_waits_and_what_passes() {
         arrows(&trace, Kind::Send, Kind::Receive),
         [ArrowKind::Value; 6]
     );
+}
+
+/// For each effect: its own number, and that of its cause.
+fn values(trace: &trace::Trace, sent: Kind, received: Kind) -> Vec<(u64, u64)> {
+    let events = trace.events();
+    let kinds = |from: usize, to: usize| (events[from].kind, events[to].kind);
+    let both = trace.arrows().iter().map(|arrow| (arrow.from, arrow.to));
+    both.filter(|&(from, to)| kinds(from, to) == (sent, received))
+        .map(|(from, to)| (events[to].b, events[from].b))
+        .collect()
+}
+
+#[test]
+fn a_oneshot_s_value_is_told_from_send_to_receipt() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            for answered in [true, false, true] {
+                let (sender, receiver) = local::oneshot::channel();
+                if answered {
+                    let task = spawn(receiver);
+                    yield_now().await;
+                    sender.send(7).unwrap();
+                    assert_eq!(task.await.unwrap(), Ok(7));
+                } else {
+                    // Its place is likely to be the next one's: no arrow from here.
+                    sender.send(7).unwrap();
+                    drop(receiver);
+                }
+            }
+        });
+    });
+    assert_eq!(count(&trace, Kind::OneshotSend), 3);
+    assert_eq!(count(&trace, Kind::OneshotReceive), 2);
+    let both = arrows(&trace, Kind::OneshotSend, Kind::OneshotReceive);
+    assert_eq!(both, [ArrowKind::Value; 2]);
+    let channels = |kind: Kind| {
+        let of_kind = trace
+            .events()
+            .iter()
+            .filter(move |event| event.kind == kind);
+        of_kind.map(|event| event.subject).collect::<Vec<_>>()
+    };
+    let sent = channels(Kind::OneshotSend);
+    assert_eq!(channels(Kind::OneshotReceive), [sent[0], sent[2]]);
+}
+
+#[test]
+fn each_receiver_of_a_watch_or_broadcast_is_led_back_to_what_it_saw() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let (sender, mut one) = local::watch::channel(0);
+            let mut other = one.clone();
+            sender.send(1).unwrap();
+            one.changed().await.unwrap();
+            sender.send(2).unwrap();
+            assert_eq!(*one.borrow_and_update(), 2);
+            one.borrow_and_update(); // Nothing new.
+            other.changed().await.unwrap();
+
+            let (sender, mut one) = local::broadcast::channel(4);
+            let mut other = sender.subscribe();
+            for value in [10, 11] {
+                sender.send(value).unwrap();
+            }
+            assert_eq!(one.recv().await, Ok(10));
+            assert_eq!(other.recv().await, Ok(10));
+            assert_eq!(other.try_recv(), Ok(11));
+        });
+    });
+    assert_eq!(
+        values(&trace, Kind::WatchSend, Kind::WatchSeen),
+        [(1, 1), (2, 2), (2, 2)]
+    );
+    assert_eq!(
+        values(&trace, Kind::BroadcastSend, Kind::BroadcastReceive),
+        [(0, 0), (0, 0), (1, 1)]
+    );
+}
+
+#[test]
+fn an_item_is_led_back_through_a_queue_where_the_order_tells_how() {
+    fn pass<D: Discipline<u8>>() -> Vec<usize> {
+        let (trace, ()) = record(|| {
+            block_on(async {
+                let queue: Queue<Local, u8, D> = Queue::unbounded();
+                for item in [1, 2, 3] {
+                    queue.put(item).await.unwrap();
+                }
+                for _ in 0..3 {
+                    queue.get().await.unwrap();
+                }
+            });
+        });
+        let puts: Vec<usize> = (0..trace.events().len())
+            .filter(|&at| trace.events()[at].kind == Kind::QueuePut)
+            .collect();
+        let gets =
+            (0..trace.events().len()).filter(|&at| trace.events()[at].kind == Kind::QueueGet);
+        gets.flat_map(|get| {
+            trace
+                .causes_of(get)
+                .map(|arrow| arrow.from)
+                .collect::<Vec<_>>()
+        })
+        .map(|put| puts.iter().position(|&at| at == put).unwrap())
+        .collect()
+    }
+    assert_eq!(pass::<Fifo<u8>>(), [0, 1, 2]);
+    assert_eq!(pass::<Lifo<u8>>(), [2, 1, 0]);
+    assert_eq!(
+        pass::<Priority<u8>>(),
+        [] as [usize; 0],
+        "by rank, not by order"
+    );
+}
+
+#[test]
+fn a_cancelled_timer_is_told_and_is_not_taken_for_one_that_fires() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let in_time = threeply_runtime::time::timeout(Duration::from_millis(1), yield_now());
+            in_time.await.unwrap();
+            sleep(Duration::from_millis(2)).await;
+        });
+    });
+    let events = trace.events();
+    let cause = |kind: Kind| {
+        let at = events.iter().position(|event| event.kind == kind).unwrap();
+        let causes: Vec<_> = trace.causes_of(at).map(|arrow| arrow.from).collect();
+        assert_eq!(causes.len(), 1, "{kind:?}");
+        assert_eq!(events[causes[0]].kind, Kind::TimerSet);
+        events[causes[0]].b
+    };
+    let (cancelled, fired) = (cause(Kind::TimerCancelled), cause(Kind::TimerFired));
+    assert!(cancelled < fired);
+    assert_eq!(count(&trace, Kind::TimerSet), 2);
 }
 
 #[test]

@@ -52,6 +52,10 @@ fn a_job_is_told_on_both_sides_of_the_ring_and_on_one_clock() {
         [ArrowKind::Process]
     );
     assert_eq!(lanes(&trace, LaneKind::Process), 1);
+    let subjects = trace.subjects().iter();
+    let named = subjects.filter_map(|subject| Some((subject.what, subject.name.as_deref()?)));
+    let supervisor = (What::Task, "process pool's supervisor");
+    assert_eq!(named.collect::<Vec<_>>(), [supervisor]);
     let run = trace
         .events()
         .iter()

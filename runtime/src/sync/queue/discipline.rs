@@ -5,8 +5,23 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
+/// Which item of a queue goes out first, as far as the order says in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// It needn't have to do with that order.
+    Any = 0,
+    /// The one that is there longest.
+    Oldest = 1,
+    /// The one that came last.
+    Newest = 2,
+}
+
 /// In which order items come out.
 pub trait Discipline<T>: Default {
+    /// Which item [`pop`](Self::pop) takes. For traces, where a `get` points back to
+    /// its `put` if this tells which that was.
+    const TAKES: Takes = Takes::Any;
+
     /// Puts an item in.
     fn push(&mut self, item: T);
     /// Takes the first one out.
@@ -43,6 +58,8 @@ impl<T> Default for Fifo<T> {
 }
 
 impl<T> Discipline<T> for Fifo<T> {
+    const TAKES: Takes = Takes::Oldest;
+
     fn push(&mut self, item: T) {
         self.0.push_back(item);
     }
@@ -61,6 +78,8 @@ impl<T> Default for Lifo<T> {
 }
 
 impl<T> Discipline<T> for Lifo<T> {
+    const TAKES: Takes = Takes::Newest;
+
     fn push(&mut self, item: T) {
         self.0.push(item);
     }
