@@ -59,7 +59,11 @@ for (const arrow of arrows) {
 const arrowLow = Float64Array.from(arrows, ({ from, to }) => Math.min(start[from], start[to]));
 const arrowHigh = Float64Array.from(arrows, ({ from, to }) => Math.max(start[from], start[to]));
 
-const label = i => subjectOf(i) ? `${kindOf(i).name} ${subjectOf(i).name}` : kindOf(i).name;
+function label(i) {
+  const kind = kindOf(i).name, subject = subjectOf(i)?.name ?? "";
+  // Not "process job process job 1".
+  return subject.startsWith(kind) ? subject : `${kind} ${subject}`.trim();
+}
 
 // Who caused an event, back to the first cause that is known: along an arrow where
 // there is one, else out of the span that the event happened in.
@@ -371,10 +375,15 @@ function drawLabels(pen, w, h) {
     if (top > h || top + track.height < AXIS) continue;
     const letters = Math.floor((LABELS - 12) / 6.4);
     pen.fillStyle = colours.ink;
-    pen.fillText(lane.name.slice(0, letters), 8, top + ROW / 2);
+    // On a phone what is common to all would leave no room for what tells them apart.
+    const narrow = LABELS < 100;
+    const name = narrow ? lane.name.replace(/^threeply-/, "") : lane.name;
+    pen.fillText(name.slice(0, letters), 8, top + ROW / 2);
     if (track.rows.length > 1) {
       pen.fillStyle = colours.faint;
-      pen.fillText(`${lane.kind}, process ${lane.pid}`.slice(0, letters), 8, top + ROW * 1.5);
+      const kind = lane.kind === "process" ? "worker" : lane.kind;
+      const more = narrow ? `pid ${lane.pid}` : `${kind}, process ${lane.pid}`;
+      pen.fillText(more.slice(0, letters), 8, top + ROW * 1.5);
     }
   }
   pen.restore();
@@ -492,7 +501,7 @@ function showDetails() {
   };
   tell("when", duration(start[i]));
   if (isSpan(i)) tell("how long", duration(end[i] - start[i]));
-  tell("lane", `${lane.name} (${lane.kind}, process ${lane.pid}, thread ${lane.tid})`);
+  tell("lane", `${lane.name} (${lane.kind === "process" ? "worker" : lane.kind}, process ${lane.pid}, thread ${lane.tid})`);
   tell("more", textOf(i));
   if (subject) tell("spawned at", subject.site, true);
   tell("made by", `${kind.file}:${rows[i][at.line]}`, true);
@@ -723,7 +732,7 @@ function resize() {
 
 document.title = `Trace of ${doc.program}`;
 $("title").textContent = document.title;
-$("facts").textContent = `${count} events in ${duration(length)} on ${lanes.length} lanes`;
+$("facts").textContent = `${count} events in ${duration(length)} on ${lanes.length} lane${lanes.length === 1 ? "" : "s"}`;
 if (doc.lost > 0) {
   $("lost").hidden = false;
   $("lost").textContent = `${doc.lost} events were lost: the rings were full.`;
