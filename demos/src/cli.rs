@@ -39,10 +39,20 @@ pub fn run<A: Parser>(main: fn(A) -> Result<(), Error>) -> ExitCode {
 
 /// A demo's own arguments, and those that all have.
 fn parse<A: Parser>() -> Result<(A, trace::Options), clap::Error> {
-    let mut matches = trace::Options::augment_args(A::command()).try_get_matches()?;
+    let mut matches = command::<A>().try_get_matches()?;
     let arguments = A::from_arg_matches_mut(&mut matches)?;
     let options = trace::Options::from_arg_matches_mut(&mut matches)?;
     Ok((arguments, options))
+}
+
+/// What the command line is checked against and the help is made of.
+fn command<A: Parser>() -> clap::Command {
+    let own = A::command();
+    let (about, long_about) = (own.get_about().cloned(), own.get_long_about().cloned());
+    // Adding options of a struct would put that struct's description over the demo's.
+    trace::Options::augment_args(own)
+        .about(about)
+        .long_about(long_about)
 }
 
 /// Runs `main`, recorded if `options` say so; also if it fails, since then one
@@ -190,6 +200,15 @@ mod tests {
         for bad in ["", "-1", "x", "1.5", "99999999999999999999999"] {
             assert!(count(bad).is_err(), "{bad:?} was taken for a number");
         }
+    }
+
+    #[test]
+    fn help_tells_of_the_demo_and_knows_the_options_of_all() {
+        let help = command::<crate::shapes::cpu::Arguments>()
+            .render_help()
+            .to_string();
+        assert!(help.starts_with("Sums numbers on"), "{help}");
+        assert!(help.contains("--trace <FILE>"), "{help}");
     }
 
     #[test]
