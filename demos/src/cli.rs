@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches, Parser};
 
@@ -51,8 +52,8 @@ fn command<A: Parser>() -> clap::Command {
     let (about, long_about) = (own.get_about().cloned(), own.get_long_about().cloned());
     // Adding options of a struct would put that struct's description over the demo's.
     trace::Options::augment_args(own)
-        .about(about)
-        .long_about(long_about)
+        .about(Resettable::from(about))
+        .long_about(Resettable::from(long_about))
 }
 
 /// Runs `main`, recorded if `options` say so; also if it fails, since then one
