@@ -145,7 +145,8 @@ impl<F: Family> Limiter<F> {
     /// Takes a token if one is free and nobody waits for it.
     pub fn try_acquire(&self) -> Option<Token<'_, F>> {
         let taken = self.state.with(|state, _| state.permits.try_take(1));
-        taken.is_ok().then_some(Token {
+        // Not `then_some`: a token that is made is given back when it is dropped.
+        taken.is_ok().then(|| Token {
             limiter: self,
             borrower: None,
             lent: true,

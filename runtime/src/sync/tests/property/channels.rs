@@ -1,4 +1,4 @@
-//! Bounded mpsc, queue and broadcast against their models.
+//! Mpsc of both kinds, queue and broadcast against their models.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,6 +12,7 @@ use crate::sync::{broadcast, mpsc};
 
 for_both_families! {
     mpsc_property
+    unbounded_property
     queue_property
     broadcast_property
 }
@@ -116,6 +117,63 @@ fn mpsc_property<F: Family>() {
             }
             sends.check_wakes(&slots);
             assert_eq!(sender.capacity(), slots.free);
+            assert_eq!(receiver.len(), items.len());
+        }
+    });
+}
+
+/// Nothing is lost or told twice, whatever the batches and however often the receiver
+/// gives up waiting.
+fn unbounded_property<F: Family>() {
+    check(300, |dice| {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<F, u32>();
+        let (mut senders, mut items, mut closed) = (vec![sender], VecDeque::new(), false);
+        let mut value = 0;
+        for _ in 0..80 {
+            match dice.roll(16) {
+                0..6 if !senders.is_empty() => {
+                    value += 1;
+                    let sent = senders[dice.roll(senders.len())].send(value);
+                    assert_eq!(
+                        sent.map_err(|unsent| unsent.0),
+                        if closed { Err(value) } else { Ok(()) }
+                    );
+                    items.extend((!closed).then_some(value));
+                }
+                6 => senders.extend(senders.first().cloned()),
+                7 if dice.roll(3) == 0 => drop(take(&mut senders, dice)),
+                8..12 => {
+                    let expected = items.pop_front().ok_or(match closed || senders.is_empty() {
+                        true => TryRecvError::Closed,
+                        false => TryRecvError::Empty,
+                    });
+                    assert_eq!(receiver.try_recv(), expected);
+                }
+                12 if dice.roll(20) == 0 => {
+                    receiver.close();
+                    closed = true;
+                }
+                _ => {
+                    let mut recv = Driven::new(receiver.recv());
+                    if !items.is_empty() || closed || senders.is_empty() {
+                        assert_eq!(recv.ready(), items.pop_front());
+                        continue;
+                    }
+                    let mut recv = recv.waits();
+                    match dice.roll(3) {
+                        0 => {
+                            value += 1;
+                            senders[0].send(value).unwrap();
+                            assert_eq!((recv.wakes(), recv.ready()), (1, Some(value)));
+                        }
+                        1 if senders.len() == 1 => {
+                            senders.clear();
+                            assert_eq!((recv.wakes(), recv.ready()), (1, None));
+                        }
+                        _ => recv.cancel(),
+                    }
+                }
+            }
             assert_eq!(receiver.len(), items.len());
         }
     });

@@ -1,14 +1,16 @@
-//! Semaphore, readers-writer lock and notify against their models.
+//! Semaphore, limiter, readers-writer lock and notify against their models.
 
 use super::super::{Driven, for_both_families};
 use super::{Dice, Line, Waits, check, take};
 use crate::sync::family::Family;
+use crate::sync::limiter::Limiter;
 use crate::sync::notify::Notify;
 use crate::sync::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::sync::semaphore::{Semaphore, TryAcquireError};
 
 for_both_families! {
     semaphore_property
+    limiter_property
     rwlock_property
     notify_property
 }
@@ -68,6 +70,71 @@ fn semaphore_property<F: Family>() {
             waits.check_wakes(&line);
             assert_eq!(semaphore.available_permits(), line.free);
             assert_eq!(semaphore.waiters(), line.waiting.len());
+        }
+    });
+}
+
+/// A semaphore whose number may fall below what is lent out: what comes back then
+/// pays that debt first.
+fn limiter_property<F: Family>() {
+    check(300, |dice| {
+        let mut total = dice.roll(4);
+        let limiter = Limiter::<F>::new(total);
+        let (mut line, mut waits, mut held) = (Line::new(total), Waits::new(), Vec::new());
+        let mut debt = 0;
+        let give = |line: &mut Line, debt: &mut usize, n: usize| {
+            let paid = n.min(*debt);
+            *debt -= paid;
+            line.give(n - paid);
+        };
+        for _ in 0..80 {
+            match dice.roll(20) {
+                0..6 => {
+                    let id = waits.new_id();
+                    let got = waits.start(id, Driven::new(limiter.acquire()));
+                    assert_eq!(got.is_some(), line.ask(id, 1).is_some());
+                    held.extend(got);
+                }
+                6..8 => {
+                    let got = limiter.try_acquire();
+                    assert_eq!(got.is_some(), line.try_ask(1).is_some());
+                    held.extend(got);
+                }
+                8..13 => {
+                    if let Some((id, got)) = waits.poll_one(dice) {
+                        assert_eq!(got.is_some(), line.poll(id).is_some());
+                        held.extend(got);
+                    }
+                }
+                13..15 => {
+                    if let Some(id) = waits.cancel_one(dice) {
+                        let in_hand = line.granted.remove(&id).unwrap_or(0);
+                        line.cancel(id);
+                        give(&mut line, &mut debt, in_hand);
+                    }
+                }
+                15..18 => {
+                    if take(&mut held, dice).is_some() {
+                        give(&mut line, &mut debt, 1);
+                    }
+                }
+                _ => {
+                    let new = dice.roll(5);
+                    limiter.set_total_tokens(new);
+                    if new >= total {
+                        give(&mut line, &mut debt, new - total);
+                    } else {
+                        let free = line.free.min(total - new);
+                        line.free -= free;
+                        debt += total - new - free;
+                    }
+                    total = new;
+                }
+            }
+            waits.check_wakes(&line);
+            assert_eq!(limiter.available_tokens(), line.free);
+            assert_eq!(limiter.waiters(), line.waiting.len());
+            assert_eq!(limiter.borrowed_tokens(), held.len() + line.granted.len());
         }
     });
 }
