@@ -310,3 +310,7 @@ pub const CHAT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a member may take to say goodbye.
 pub const CHAT_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a download waits for the lock of its unfinished file before it says that
+/// another one has it: longer than a child takes from `fork` to `exec`, on a busy machine too.
+pub const DOWNLOAD_LOCK_PATIENCE: Duration = Duration::from_millis(500);

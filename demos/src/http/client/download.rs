@@ -23,6 +23,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,7 @@ use super::response::Response;
 use super::retry::{self, Retry};
 use super::session::Client;
 use crate::http::error::Error;
+use crate::limits;
 
 /// A download in the making; [`Download::run`] carries it out.
 #[derive(Debug)]
@@ -260,6 +263,28 @@ struct Source {
     validator: String,
 }
 
+/// Locks a part, or tells that another download has it. Not at the first refusal: a child
+/// that this process starts holds a copy of each descriptor, and with it the lock of a
+/// download that has just ended, until it executes its program.
+fn lock(file: &File) -> io::Result<()> {
+    let give_up = Instant::now() + limits::DOWNLOAD_LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "another download writes to it; wait for it, or save under another name",
+                ));
+            }
+        }
+    }
+}
+
 /// The file that a download writes to.
 #[derive(Debug)]
 struct Part {
@@ -281,13 +306,7 @@ impl Part {
         let (to, url) = (to.to_owned(), url.to_owned());
         on_disk(path.clone(), move || {
             let file = File::options().append(true).create(true).open(&path)?;
-            file.try_lock().map_err(|e| match e {
-                TryLockError::WouldBlock => io::Error::new(
-                    io::ErrorKind::ResourceBusy,
-                    "another download writes to it; wait for it, or save under another name",
-                ),
-                TryLockError::Error(e) => e,
-            })?;
+            lock(&file)?;
             let source = fs::read(with_suffix(&path, ".from"))
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok())
