@@ -31,6 +31,7 @@
 //! | [`inspect`] | what waits for what, and why nothing happens |
 //! | [`trace`] | what all of it did, when, and because of what |
 
+mod backoff;
 pub mod cancel;
 pub mod context;
 pub mod error;

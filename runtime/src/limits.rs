@@ -129,15 +129,16 @@ pub const PREFETCH_PLACES_AHEAD: usize = 8;
 /// answer each other.
 pub const SPIN_AFTER_WAKES: Duration = Duration::from_micros(2);
 
-/// Where it doesn't pay, the most sleeps that go without it: 2 µs in 256 sleeps.
-pub const SPIN_SKIP: u32 = 255;
+/// Where a moment's patience doesn't pay, the most chances that go without it: 2 µs in
+/// 256 sleeps, or 600 ns in 256 looks at a channel.
+pub const BACKOFF_MAX: u32 = 255;
 
 /// A look for more wakes that took longer than this has failed, whatever it found:
 /// the loop made way for others on its core, and they took their time.
 pub const SPIN_TOO_LONG: Duration = Duration::from_micros(50);
 
 /// How long the receiver of a busy channel lets a sender on another thread get ahead,
-/// where that pays: some twenty items, and not longer than a system call.
+/// where that pays. Measured with 10^6 items; nothing else was tried.
 pub const RECEIVE_PAUSE: Duration = Duration::from_nanos(600);
 
 /// Fewer items than this after a pause, and it didn't pay.
@@ -145,9 +146,6 @@ pub const RECEIVE_PAUSE_BATCH: usize = 8;
 
 /// After a batch of this many items the receiver is the slower one, and pauses for nobody.
 pub const RECEIVE_BEHIND_BATCH: usize = 64;
-
-/// Where it doesn't pay, the most looks that go without it.
-pub const RECEIVE_PAUSE_SKIP: u32 = 255;
 
 /// How many waits [`inspect::why`](crate::inspect::why) follows at most: more than
 /// that nobody reads.

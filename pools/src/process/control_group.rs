@@ -17,13 +17,13 @@
 //! moves to our own group. If this process is killed, empty directories stay behind;
 //! the next pool that makes one of these removes them.
 //!
-//! Only on request, because few programs may make control groups, and because the
-//! kernel takes its time to move a process.
+//! Only on request, because few programs may make control groups.
 //!
 //! What escapes: a process that moves itself elsewhere, for which it needs the same
 //! right as we; and what a worker has started, if its parent dies by SIGKILL (the
 //! worker's guardian knows its process group alone).
 
+use crate::process::limits;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,10 +35,6 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// What our directories begin with.
 const PREFIX: &str = "threeply-";
-
-/// All that is in it is gone within so long after it was killed (at once, unless
-/// something is in the middle of what can't be interrupted).
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -82,7 +78,7 @@ impl ControlGroup {
     /// The kernel's; `TimedOut` if something in it can't be killed.
     pub fn kill(&self) -> io::Result<()> {
         fs::write(self.directory.join("cgroup.kill"), "1")?;
-        let give_up_at = Instant::now() + PATIENCE;
+        let give_up_at = Instant::now() + limits::GROUP_PATIENCE;
         loop {
             let events = fs::read_to_string(self.directory.join("cgroup.events"))?;
             if events.lines().any(|line| line == "populated 0") {

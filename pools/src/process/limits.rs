@@ -128,3 +128,7 @@ pub const CHUNK_MAX: usize = 2048;
 /// A chunk is complete once its arguments have so many bytes: it then still fits
 /// in a ring, several times.
 pub const CHUNK_BYTES: usize = 12 * 1024;
+
+/// All that is in a worker's control group is gone within so long after it was killed (at
+/// once, unless something is in the middle of what can't be interrupted).
+pub const GROUP_PATIENCE: Duration = Duration::from_secs(1);

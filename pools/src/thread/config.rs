@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::error::JobError;
+use crate::limits;
 use crate::thread::watchdog::OnStall;
 
 /// What the builder decided.
@@ -35,6 +36,27 @@ pub struct Config {
     pub watchdog: Option<Duration>,
     /// To whom; stderr if `None`.
     pub on_stall: Option<Box<OnStall>>,
+}
+
+impl Default for Config {
+    /// The defaults; the number of threads is left to whoever builds the pool.
+    fn default() -> Config {
+        Config {
+            threads: 0,
+            max_spares: limits::MAX_SPARES,
+            name: "pool".to_owned(),
+            thread_name: None,
+            stack_size: None,
+            on_start: None,
+            on_exit: None,
+            on_panic: None,
+            idle_exit: None,
+            pin: false,
+            publish_running: false,
+            watchdog: None,
+            on_stall: None,
+        }
+    }
 }
 
 impl Config {

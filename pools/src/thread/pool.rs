@@ -16,34 +16,11 @@ use crate::thread::watchdog::Stall;
 use crate::thread::{borrowed, context, cpus, fork};
 
 /// Options of a pool. `ThreadPool::builder().threads(4).name("crunch").build()?`
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     config: Config,
     threads: Option<usize>,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            threads: None,
-            config: Config {
-                threads: 0,
-                max_spares: limits::MAX_SPARES,
-                name: "pool".to_owned(),
-                thread_name: None,
-                stack_size: None,
-                on_start: None,
-                on_exit: None,
-                on_panic: None,
-                idle_exit: None,
-                pin: false,
-                publish_running: false,
-                watchdog: None,
-                on_stall: None,
-            },
-        }
-    }
 }
 
 impl Builder {

@@ -205,16 +205,8 @@ mod tests {
             threads: WORKERS,
             max_spares: 0,
             name: "crowd".to_owned(),
-            thread_name: None,
             stack_size: Some(limits::MIN_STACK_SIZE),
-            on_start: None,
-            on_exit: None,
-            on_panic: None,
-            idle_exit: None,
-            pin: false,
-            publish_running: false,
-            watchdog: None,
-            on_stall: None,
+            ..Config::default()
         });
         registry.start().unwrap();
         registry

@@ -24,8 +24,9 @@ use mio::Events;
 
 use super::core::Core;
 use super::stats::add;
+use crate::backoff::Backoff;
 use crate::error::Error;
-use crate::limits::{EVENTS_AT_ONCE, SPIN_AFTER_WAKES, SPIN_SKIP, SPIN_TOO_LONG};
+use crate::limits::{EVENTS_AT_ONCE, SPIN_AFTER_WAKES, SPIN_TOO_LONG};
 use crate::reactor::Own;
 use crate::sys::timerfd::TimerFd;
 use crate::trace::{Kind, emit};
@@ -38,10 +39,8 @@ pub(super) struct Sleeper {
     /// For when the timer is armed, by the loop's clock; `None` if it isn't, or
     /// has expired.
     armed_for: Option<u64>,
-    /// How many sleeps after wakes from other threads still go without looking
-    /// for more, and how many went so the last time.
-    skip: u32,
-    skipped: u32,
+    /// Whether looking for more wakes after those from other threads has paid lately.
+    looks: Backoff,
 }
 
 /// Fails only where the system refuses epoll, a timerfd or an eventfd, and a loop
@@ -169,9 +168,7 @@ impl Core {
     /// runtime that writes to its eventfd each time.)
     ///
     /// It is wasted if the other thread sleeps itself, or if strangers want our
-    /// core, and which is the case only success tells: after a failure, twice as
-    /// many sleeps go without, up to [`SPIN_SKIP`], so that it costs next to nothing
-    /// where it is useless.
+    /// core, and which is the case only success tells ([`Backoff`]).
     fn look_for_more(&self, deadline: Option<u64>) -> bool {
         if !self.options.spin.is_zero() {
             return self.spin(self.options.spin, deadline);
@@ -180,8 +177,7 @@ impl Core {
             return false;
         }
         let mut sleeper = self.sleeper.borrow_mut();
-        if sleeper.skip > 0 {
-            sleeper.skip -= 1;
+        if !sleeper.looks.tries_now() {
             return false;
         }
         let began = std::time::Instant::now();
@@ -189,11 +185,7 @@ impl Core {
         std::thread::yield_now();
         let found = (self.remote.is_notified() || self.spin(SPIN_AFTER_WAKES, deadline))
             && began.elapsed() < SPIN_TOO_LONG;
-        sleeper.skipped = match found {
-            true => 0,
-            false => (2 * sleeper.skipped + 1).min(SPIN_SKIP),
-        };
-        sleeper.skip = sleeper.skipped;
+        sleeper.looks.learn(found);
         found
     }
 
