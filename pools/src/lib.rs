@@ -4,6 +4,7 @@ pub mod error;
 pub mod ipc;
 pub mod limits;
 pub mod process;
+pub mod spin;
 pub mod switch;
 pub mod thread;
 

@@ -25,6 +25,11 @@ pub const OFFERED_LEVELS: u32 = 4;
 /// cheap insurance, and an idle pool is quiet after it.
 pub const SEARCH_ROUNDS: u32 = 48;
 
+/// A thread outside of the pool that waits for a job looks for its end for so long
+/// before it sleeps, if that has paid lately: what a sleep and the wake-up after it cost
+/// across cores, so that looking in vain at most doubles the price.
+pub const LOOK_BEFORE_SLEEP: Duration = Duration::from_micros(50);
+
 /// Spin-loop hints between two rounds of a search.
 pub const SEARCH_PAUSE: u32 = 24;
 

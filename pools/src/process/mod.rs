@@ -53,7 +53,6 @@ pub mod role;
 pub mod shared;
 pub mod silence;
 pub mod slices;
-pub mod spin;
 pub mod start;
 pub mod state;
 pub mod statistics;

@@ -7,6 +7,7 @@
 use std::task::{Context, Poll, Waker};
 
 use crate::error::JobError;
+use crate::spin::processor;
 use crate::switch::atomic::{AtomicU32, Ordering};
 use crate::switch::{Mutex, UnsafeCell, Weakening, weakened};
 
@@ -56,6 +57,8 @@ pub type Callback = Box<dyn FnOnce(Outcome) + Send>;
 #[derive(Debug)]
 pub struct Completion<T> {
     state: AtomicU32,
+    /// Which processor it was completed on: a hint for who waits by looking.
+    ended_on: AtomicU32,
     waker: UnsafeCell<Option<Waker>>,
     result: UnsafeCell<Option<Result<T, JobError>>>,
     callbacks: Callbacks,
@@ -86,6 +89,7 @@ impl<T> Completion<T> {
     pub fn new() -> Self {
         Self {
             state: AtomicU32::new(0),
+            ended_on: AtomicU32::new(u32::MAX),
             waker: UnsafeCell::new(None),
             result: UnsafeCell::new(None),
             callbacks: Callbacks(Mutex::new(None)),
@@ -116,6 +120,7 @@ impl<T> Completion<T> {
         };
         // SAFETY: K1: we claimed, and COMPLETE is not set.
         self.result.with_mut(|slot| unsafe { *slot = Some(result) });
+        self.ended_on.store(processor(), Ordering::Relaxed);
         // Release: publishes the result to the Acquire of `try_take`, `poll` and
         // the releases. Acquire: makes the waker visible that `poll` published.
         let state = self.state.fetch_or(COMPLETE, Ordering::AcqRel);
@@ -187,6 +192,11 @@ impl<T> Completion<T> {
     /// Has the result come?
     pub fn is_complete(&self) -> bool {
         self.state.load(Ordering::Acquire) & COMPLETE != 0
+    }
+
+    /// The processor it was completed on, once it is.
+    pub fn ended_on(&self) -> u32 {
+        self.ended_on.load(Ordering::Relaxed)
     }
 
     /// Has it begun, or been cancelled?

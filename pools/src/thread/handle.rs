@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use threeply_runtime::inspect::{self, WaitsFor};
 
 use crate::error::JobError;
+use crate::limits;
+use crate::spin::Spin;
+use crate::switch::atomic::{AtomicU32, Ordering};
 use crate::thread::completion::Outcome;
 use crate::thread::job::SpawnedRef;
 use crate::thread::parker::ThreadWaker;
@@ -70,7 +73,8 @@ impl<T> JobHandle<T> {
     /// while one that runs elsewhere is waited for, the pool lends this thread's
     /// permit to a spare thread: jobs that wait for jobs don't deadlock. On any
     /// other thread this runs nothing, as the caller may hold a lock or a borrow
-    /// of a thread-local.
+    /// of a thread-local; it looks for the end for some microseconds, where that has
+    /// paid lately, and then sleeps.
     ///
     /// # Errors
     /// [`JobError`], if the job has no result.
@@ -125,17 +129,21 @@ impl<T> JobHandle<T> {
             return Some(result);
         }
         refuse_on_event_loop();
-        let result = WAKER.with(|(thread, waker)| {
-            let mut cx = Context::from_waker(waker);
+        let result = WAITING.with(|waiting| {
+            let mut cx = Context::from_waker(&waiting.waker);
+            if deadline.is_none() && context::with(|seat| seat.is_none()) {
+                waiting.look(|| self.is_finished(), || self.job.completion().ended_on());
+            }
             blocking::blocking(|| {
                 loop {
                     if let Poll::Ready(result) = self.job.completion().poll_take(&mut cx) {
                         return result;
                     }
+                    let parker = &waiting.thread.parker;
                     match deadline {
-                        None => thread.parker.park(),
+                        None => parker.park(),
                         Some(deadline) => {
-                            if !thread.parker.park_until(deadline) && Instant::now() >= deadline {
+                            if !parker.park_until(deadline) && Instant::now() >= deadline {
                                 self.job.completion().forget_waker();
                                 return self.job.completion().try_take();
                             }
@@ -149,12 +157,42 @@ impl<T> JobHandle<T> {
     }
 }
 
+/// What a thread needs to wait for handles.
+struct Waiting {
+    /// Its bed, and the same as a waker.
+    thread: Arc<ThreadWaker>,
+    waker: Waker,
+    /// Whether looking before going to bed has paid lately.
+    spin: Spin,
+    /// The processor this thread was on, and that of the last job it waited for.
+    here: AtomicU32,
+    there: AtomicU32,
+}
+
 thread_local! {
-    /// This thread's bed while it waits for handles, and the same as a waker.
-    static WAKER: (Arc<ThreadWaker>, Waker) = {
+    static WAITING: Waiting = {
         let thread = Arc::new(ThreadWaker::default());
-        (thread.clone(), Waker::from(thread))
+        Waiting {
+            waker: Waker::from(thread.clone()),
+            thread,
+            spin: Spin::default(),
+            here: AtomicU32::new(0),
+            there: AtomicU32::new(u32::MAX),
+        }
     };
+}
+
+impl Waiting {
+    /// Looks for the end of a job before sleeping on it, for no longer than sleep and
+    /// wake-up would cost, and ever more rarely where that is in vain.
+    ///
+    /// Only for threads outside of all pools: a worker's processor is for other jobs.
+    fn look(&self, is_finished: impl FnMut() -> bool, ended_on: impl FnOnce() -> u32) {
+        let limit = limits::LOOK_BEFORE_SLEEP;
+        if self.spin.look(limit, &self.here, &self.there, is_finished) {
+            self.there.store(ended_on(), Ordering::Relaxed);
+        }
+    }
 }
 
 /// A blocking wait on an event loop's thread would stop all its tasks.
@@ -203,3 +241,34 @@ impl<T> Future for JobHandle<T> {
 }
 
 impl<T> Unpin for JobHandle<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::ThreadPool;
+
+    #[test]
+    fn a_thread_outside_knows_on_which_processor_its_job_has_ended() {
+        let pool = ThreadPool::builder().threads(1).build().unwrap();
+        let other = |waiting: &Waiting| waiting.there.load(Ordering::Relaxed);
+        // Looking may be in vain on a busy machine, but not each time.
+        let seen = (0..100_000).any(|_| {
+            pool.spawn(|| ()).wait().unwrap();
+            WAITING.with(other) != u32::MAX
+        });
+        assert!(seen);
+    }
+
+    #[test]
+    fn a_worker_that_waits_does_not_look() {
+        let pool = ThreadPool::builder().threads(2).build().unwrap();
+        let other = ThreadPool::builder().threads(1).build().unwrap();
+        let there = pool.install(|| {
+            for _ in 0..1000 {
+                other.spawn(|| ()).wait().unwrap();
+            }
+            WAITING.with(|waiting| waiting.there.load(Ordering::Relaxed))
+        });
+        assert_eq!(there, u32::MAX);
+    }
+}

@@ -10,8 +10,9 @@
 //! 2. each look in vain makes it skip the next ones, twice as many each time, and
 //!    each success forgives.
 //!
-//! Whether the other side is quick enough to be worth it at all is measured
-//! elsewhere: [`super::state`] knows the callers' think time and the jobs' length.
+//! Both pools wait so: `thread/handle.rs` for a job's end, the process pool for requests
+//! and replies. Whether the other side is quick enough to be worth it at all is measured
+//! elsewhere there: its `state` knows the callers' think time and the jobs' length.
 
 use crate::switch::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -81,7 +82,8 @@ impl Spin {
 }
 
 /// The processor that this thread runs on; a guess is fine.
-fn processor() -> u32 {
+#[inline]
+pub fn processor() -> u32 {
     nix::sched::sched_getcpu().map_or(0, |number| number as u32)
 }
 
