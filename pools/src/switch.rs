@@ -130,6 +130,8 @@ pub enum Weakening {
     SilenceUnbroken,
     /// Whether a pool takes jobs is found out under an earlier lock than the job gets in.
     AdmitUnderNextLock,
+    /// The supervisor plans its next look without what has become due since it looked.
+    PlanWithoutLook,
     /// A pool that closes its door tells nobody who waits there.
     CloseUntold,
     /// A task that gives up its place in the queue's waiting room doesn't pass on that
@@ -158,6 +160,14 @@ pub enum Weakening {
     SkipGateRecheck,
     /// `Sleep::block`: no look at the queues after giving up the permit.
     SkipLendRecheck,
+    /// `Sleep::retire`: no look at the queues after leaving the searchers.
+    SkipRetireRecheck,
+    /// `Lanes::add`: whoever sleeps is told of a lane before it is there.
+    TellBeforeAdding,
+    /// `leapfrog`: a waiter looks at its latch before it steals from its thief, not after.
+    LookBeforeSteal,
+    /// `leapfrog`: a fork is handed back and its owner isn't woken.
+    HandBackUntold,
     /// `Lanes::found_empty`: no look into the lane after its mark is taken off.
     SkipMarkRecheck,
     /// `Activity::call`: what runs is looked at under one lock, and the watchdog's name
@@ -183,8 +193,12 @@ pub enum Weakening {
     ReleaseUntold,
     /// `ipc::semaphore`: what the dead hold isn't taken back.
     DeadKeepPermits,
+    /// `ipc::semaphore`: what the dead hold is taken back, and still counts as held.
+    DeadHoldOn,
     /// `ipc::barrier`: nobody looks whether a party has died.
     DeathUnseen,
+    /// `ipc::barrier`: the last to come doesn't look whether those before it still live.
+    CountTheDead,
     /// `ipc::barrier`: the last party doesn't open the barrier for those asleep.
     OpenUntold,
     /// `ipc::queue`: a message is taken into account before it has been copied.

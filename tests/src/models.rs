@@ -367,6 +367,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/process/admission.rs",
     },
     Model {
+        name: "process::due::a_job_is_planned_for",
+        proves: "a job that comes while the supervisor looks around gets its worker started",
+        file: "pools/src/process/state/mod.rs",
+    },
+    Model {
+        name: "process::due::a_job_is_planned_for_broken",
+        proves: "twin: the next look is planned without what came meanwhile",
+        file: "pools/src/process/state/mod.rs",
+    },
+    Model {
         name: "process::end::a_job_ends_in_one_way",
         proves: "submit against death against cancel: a job is cancelled, fails or waits, never two of them",
         file: "pools/src/process/claim.rs",
@@ -492,6 +502,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/ipc/semaphore.rs",
     },
     Model {
+        name: "ipc::semaphore::a_dead_partys_permit_returns_once",
+        proves: "of two that want a dead party's permit one gets it",
+        file: "pools/src/ipc/semaphore.rs",
+    },
+    Model {
+        name: "ipc::semaphore::a_dead_partys_permit_returns_once_broken",
+        proves: "twin: what was taken back still counts as held",
+        file: "pools/src/ipc/semaphore.rs",
+    },
+    Model {
         name: "ipc::barrier::all_go_on_and_one_leads",
         proves: "all parties go on, and one was the last",
         file: "pools/src/ipc/barrier.rs",
@@ -509,6 +529,16 @@ pub const MODELS: &[Model] = &[
     Model {
         name: "ipc::barrier::a_death_breaks_it_broken",
         proves: "twin: nobody looks whether a party has died",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::barrier::a_dead_party_isnt_counted",
+        proves: "who comes after the death of one that waited is told, not let through",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::barrier::a_dead_party_isnt_counted_broken",
+        proves: "twin: the last to come doesn't look whether the others live",
         file: "pools/src/ipc/barrier.rs",
     },
     Model {
@@ -572,6 +602,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/thread/sleep.rs",
     },
     Model {
+        name: "thread::sleep::push_against_retirement",
+        proves: "a job pushed while the last idle worker ends has a thread",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
+        name: "thread::sleep::push_against_retirement_broken",
+        proves: "twin: no look at the queues after leaving the searchers",
+        file: "pools/src/thread/sleep.rs",
+    },
+    Model {
         name: "thread::sleep::shutdown_against_push",
         proves: "a job pushed while the pool ends is run by the last thread or taken back",
         file: "pools/src/thread/gate.rs",
@@ -610,6 +650,21 @@ pub const MODELS: &[Model] = &[
         name: "thread::forks::latch_against_wait_broken",
         proves: "twin: the waiter trusts any wake-up",
         file: "pools/src/thread/latch.rs",
+    },
+    Model {
+        name: "thread::forks::hand_back_against_latch",
+        proves: "a waiter runs no fork but what descends from its own, and what it took in vain comes back",
+        file: "pools/src/thread/leapfrog.rs",
+    },
+    Model {
+        name: "thread::forks::hand_back_against_latch_looking_early_broken",
+        proves: "twin: the waiter looks at its latch before it steals",
+        file: "pools/src/thread/leapfrog.rs",
+    },
+    Model {
+        name: "thread::forks::hand_back_against_latch_untold_broken",
+        proves: "twin: a fork is handed back and its owner isn't woken",
+        file: "pools/src/thread/leapfrog.rs",
     },
     Model {
         name: "thread::jobs::run_against_cancel_against_drop",
@@ -665,6 +720,16 @@ pub const MODELS: &[Model] = &[
         name: "thread::watchdog::doze_against_begin_broken",
         proves: "twin: the watchdog looks under one lock and leaves its name under the next",
         file: "pools/src/thread/activity.rs",
+    },
+    Model {
+        name: "thread::watchdog::doze_against_new_lane",
+        proves: "a watchdog that dozes is woken by what begins in a lane it doesn't know",
+        file: "pools/src/thread/lanes.rs",
+    },
+    Model {
+        name: "thread::watchdog::doze_against_new_lane_broken",
+        proves: "twin: it is told of the lane before that is there",
+        file: "pools/src/thread/lanes.rs",
     },
     Model {
         name: "trace::read_against_write",

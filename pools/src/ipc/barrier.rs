@@ -40,10 +40,13 @@ pub struct Gate {
 }
 
 /// How a wait began.
-enum Arrival {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// All others had come.
     Last,
     /// Not the last; in this round.
     Waits(u32),
+    /// There is nothing to wait for.
     Broken,
 }
 
@@ -69,6 +72,11 @@ impl Gate {
         self.broken.load(Ordering::Relaxed) != 0
     }
 
+    /// Comes, as one more party, without waiting yet.
+    pub fn come<P: Party>(&self, party: &P) -> Arrival {
+        self.arrive(&mut self.enter(party))
+    }
+
     fn arrive<'a, P: Party>(&'a self, door: &mut Door<'a, P>) -> Arrival {
         if self.is_broken() {
             // Those who sleep since before a death behind the door don't know yet.
@@ -82,7 +90,9 @@ impl Gate {
             return Arrival::Waits(round);
         }
         // One of those who came may have died while nobody was here to see it.
-        self.look_around(door);
+        if !weakened(Weakening::CountTheDead) {
+            self.look_around(door);
+        }
         if self.is_broken() {
             return Arrival::Broken;
         }
@@ -127,7 +137,7 @@ impl Gate {
     /// # Errors
     /// [`Error::Broken`], [`Error::TimedOut`]
     pub fn wait<P: Party>(&self, party: &P, deadline: Deadline) -> Result<bool, Error> {
-        let round = match self.arrive(&mut self.enter(party)) {
+        let round = match self.come(party) {
             Arrival::Last => return Ok(true),
             Arrival::Broken => return Err(Error::Broken),
             Arrival::Waits(round) => round,
@@ -276,7 +286,7 @@ impl Barrier {
         }
         let segment = &*self.segment;
         let gate = segment.words();
-        let round = match gate.arrive(&mut gate.enter(segment)) {
+        let round = match gate.come(segment) {
             Arrival::Last => return Ok(BarrierWaitResult(true)),
             Arrival::Broken => return Err(Error::Broken),
             Arrival::Waits(round) => round,

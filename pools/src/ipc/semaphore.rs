@@ -112,7 +112,9 @@ impl<const N: usize> Permits<N> {
                 && !door.party().is_alive(token)
                 && !weakened(Weakening::DeadKeepPermits)
             {
-                held.store(0, Ordering::Relaxed);
+                if !weakened(Weakening::DeadHoldOn) {
+                    held.store(0, Ordering::Relaxed);
+                }
                 self.add(count);
                 door.tell(&self.released, count);
             }

@@ -28,7 +28,8 @@ use std::time::Duration;
 /// How a pool is to be; see [`Builder`] for what each means.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub(crate) workers: usize,
+    /// How many workers there are to be.
+    pub workers: usize,
     pub(crate) name: Option<String>,
     pub(crate) stack_size: usize,
     pub(crate) memory_limit: Option<u64>,
@@ -43,7 +44,8 @@ pub struct Options {
     pub(crate) queue_bytes: usize,
     pub(crate) jobs_per_worker: u64,
     pub(crate) recycle_above: Option<u64>,
-    pub(crate) idle_exit: Option<Duration>,
+    /// After how long without a job a worker goes.
+    pub idle_exit: Option<Duration>,
     pub(crate) stdout: Output,
     /// Where the stderr of workers goes.
     pub stderr: Output,

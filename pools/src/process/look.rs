@@ -15,7 +15,7 @@ use crate::process::limits;
 use crate::process::shared::Shared;
 use crate::process::state::{Delivery, Phase, Reason, Stage, State, Verdict, Worker};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The next time to look around: the earliest of several.
 struct Next(Instant);
@@ -34,7 +34,7 @@ impl Shared {
     pub fn look_around(&self, now: Instant) -> Option<Instant> {
         let mut next = Next(now + limits::FAR);
         let mut state = self.lock();
-        next.at(state.wake_later(now));
+        state.wake_later(now);
         drop(state);
         self.replace_missing();
         let mut deliveries = Vec::new();
@@ -46,11 +46,6 @@ impl Shared {
             self.outputs.close();
             self.tell_of_change();
             return None;
-        }
-        if let Some(at) = state.retry_at
-            && state.lacks_staff()
-        {
-            next.at(at.max(now + Duration::from_millis(1)));
         }
         next.at(state.thin_out(now));
         let mut late = Vec::new();
@@ -79,7 +74,7 @@ impl Shared {
         if state.phase == Phase::Draining && state.outstanding == 0 {
             next.at(now); // What was left had been cancelled.
         }
-        state.will_look(next.0);
+        next.at(state.will_look(next.0, now));
         drop(state);
         if let Some(link) = nudged {
             link.nudge_caller();

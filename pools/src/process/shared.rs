@@ -33,7 +33,8 @@ pub struct Shared {
     pub(crate) changed: Condvar,
     pub(crate) arguments: Arc<Arena>,
     pub(crate) arguments_file: SharedFile,
-    pub(crate) supervisor_bell: Arc<EventFd>,
+    /// Wakes the supervisor.
+    pub supervisor_bell: Arc<EventFd>,
     /// Reads what workers write.
     pub(crate) outputs: Outputs,
     /// The terms of jobs that come without any of their own.

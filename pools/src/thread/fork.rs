@@ -1,6 +1,6 @@
 //! `join`: a fork on the stack, run by its owner or by a thief.
 //!
-//! Before this: `fork_stack.rs`, where forks wait. After it: `worker.rs`, whose
+//! Before this: `fork_stack.rs`, where forks wait, and `leapfrog.rs`. After it: `worker.rs`, whose
 //! idle workers steal them.
 //!
 //! Rejected: a waiter that runs whatever it finds (rayon). Its caller may hold a
@@ -20,6 +20,7 @@ use crate::thread::dump::Work;
 use crate::thread::fork_stack::Retired;
 use crate::thread::lane::Lane;
 use crate::thread::latch::Latch;
+use crate::thread::leapfrog::{Taken, hand_back, take_from_thief};
 use crate::thread::seat::Seat;
 use crate::thread::sleep::Interest;
 use crate::thread::worker::Patience;
@@ -315,22 +316,20 @@ fn take_back(lane: &Lane, fork: ForkRef) -> bool {
 /// from ours; true if there was one.
 fn help_thief(seat: &Seat, header: &ForkHeader, thief: usize) -> bool {
     let lanes = &seat.registry.lanes;
-    let Some(stolen) = lanes.get(thief).steal_fork(seat.lane.index(), false) else {
-        lanes.get(thief).demand_fork();
-        return false;
-    };
-    if header.latch.is_set() {
-        // The thief was through with ours before we looked, so what we took may
-        // be anybody's. Its owner is the thief: give it back, to it and to idle
-        // workers. (The other order is safe: if the latch is still unset now, the
-        // thief was running our fork when we stole.)
-        let owner = lanes.get(thief);
-        owner.returned.push(stolen);
-        lanes.mark(thief);
-        owner.parker.unpark();
-        seat.notify_fork(thief);
-        return true;
+    let steal = || lanes.get(thief).steal_fork(seat.lane.index(), false);
+    match take_from_thief(&header.latch, steal) {
+        Taken::Nothing => {
+            lanes.get(thief).demand_fork();
+            return false;
+        }
+        Taken::Descendant(fork) => run_stolen(fork, seat),
+        Taken::Foreign(fork) => {
+            // Its owner is the thief: give it back, to it and to idle workers.
+            let owner = lanes.get(thief);
+            hand_back(fork, &owner.returned, &owner.parker);
+            lanes.mark(thief);
+            seat.notify_fork(thief);
+        }
     }
-    run_stolen(stolen, seat);
     true
 }

@@ -43,7 +43,7 @@ pub struct LaneShared {
     /// Where the lane's thread sleeps.
     pub parker: Arc<Parker>,
     /// Forks of this lane that a thief took but may not run (see
-    /// `fork::help_thief`). Their owner or an idle worker takes them.
+    /// `leapfrog::hand_back`). Their owner or an idle worker takes them.
     pub returned: Mailbox<ForkRef>,
     /// Jobs that only this lane's thread may run (`broadcast`).
     pub inbox: Mailbox<JobRef>,

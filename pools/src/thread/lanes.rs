@@ -65,11 +65,26 @@ impl Lanes {
         }
     }
 
-    /// Adds what `make` makes, which is told its number. O(1) amortized.
+    /// Adds what `make` makes, which is told its number, then calls `tell`: whoever goes
+    /// through all lanes and sleeps doesn't know this one. O(1) amortized.
     ///
     /// # Panics
     /// Beyond 64 million lanes.
-    pub fn add<T>(&self, make: impl FnOnce(usize) -> (T, Arc<LaneShared>)) -> T {
+    pub fn add<T>(
+        &self,
+        make: impl FnOnce(usize) -> (T, Arc<LaneShared>),
+        tell: impl FnOnce(),
+    ) -> T {
+        if weakened(Weakening::TellBeforeAdding) {
+            tell();
+            return self.append(make);
+        }
+        let made = self.append(make);
+        tell();
+        made
+    }
+
+    fn append<T>(&self, make: impl FnOnce(usize) -> (T, Arc<LaneShared>)) -> T {
         let _growing = self.growing.lock().unwrap();
         let index = self.count();
         let (made, shared) = make(index);
@@ -176,7 +191,7 @@ mod tests {
     fn table(count: usize) -> Lanes {
         let lanes = Lanes::new();
         for _ in 0..count {
-            lanes.add(|index| ((), Lane::new(index, true).shared));
+            lanes.add(|index| ((), Lane::new(index, true).shared), || ());
         }
         lanes
     }

@@ -25,6 +25,7 @@ pub mod job;
 pub mod lane;
 pub mod lanes;
 pub mod latch;
+pub mod leapfrog;
 pub mod many;
 pub mod outstanding;
 pub mod parker;

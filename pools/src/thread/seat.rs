@@ -166,6 +166,21 @@ impl Seat {
         self.registry.provide(self.registry.sleep.notify(work));
     }
 
+    /// Retires this thread from its search, if there are too many or `give_up` says so,
+    /// and lets others have what was pushed meanwhile; false if neither.
+    pub fn retire(&self, give_up: bool) -> bool {
+        let registry = &self.registry;
+        let parker = &self.lane.shared.parker;
+        let look = || registry.has_jobs();
+        let provide = registry
+            .sleep
+            .retire(self.lane.index(), parker, give_up, look);
+        if let Some(provide) = provide {
+            registry.provide(provide);
+        }
+        provide.is_some()
+    }
+
     /// Runs `f`, which may block, while the permit can be lent.
     pub fn blocked<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Unblock<'a>(&'a Seat, bool);

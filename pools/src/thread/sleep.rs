@@ -115,7 +115,7 @@ pub enum Provide {
 /// - **S1** A thread counts as idle (picky) exactly while it is in `idle`
 ///   (`picky`); both change under the lock.
 /// - **S2** Who leaves SEARCHING looks into every queue afterwards: before it
-///   parks, or (the last one) after it found work.
+///   parks or ends, or (the last one) after it found work.
 /// - **S3** Running and searching threads, plus `deficit`, less `excess`, are the
 ///   permits: a constant.
 #[derive(Debug)]
@@ -390,8 +390,17 @@ impl Sleep {
     }
 
     /// SEARCHING → RETIRED, if there are too many threads or `give_up` asks to
-    /// give the permit back; false if neither. The caller parks.
-    pub fn retire(&self, lane: usize, parker: &Arc<Parker>, give_up: bool) -> bool {
+    /// give the permit back; `None` if neither. Who pushed a moment ago may have relied
+    /// on this searcher, or have chosen it, so if `look` finds a job somebody is woken
+    /// for it (S2): perhaps this very thread, whom [`leave`](Self::leave) tells so.
+    #[must_use]
+    pub fn retire(
+        &self,
+        lane: usize,
+        parker: &Arc<Parker>,
+        give_up: bool,
+        look: impl FnOnce() -> bool,
+    ) -> Option<Provide> {
         let mut inner = self.inner.lock().unwrap();
         if self.excess.load(Ordering::Relaxed) > 0 {
             self.excess.fetch_sub(1, Ordering::Relaxed);
@@ -400,7 +409,7 @@ impl Sleep {
             self.counts
                 .fetch_add(DEFICIT.wrapping_sub(SEARCHING), Ordering::Relaxed);
         } else {
-            return false;
+            return None;
         }
         inner.live -= 1;
         inner.retired.push(Sleeper {
@@ -411,7 +420,10 @@ impl Sleep {
         drop(inner);
         // As in `fall_asleep`.
         fence(Ordering::SeqCst);
-        true
+        if !weakened(Weakening::SkipRetireRecheck) && look() {
+            return Some(self.notify(Work::Job));
+        }
+        Some(Provide::Done)
     }
 
     /// Does the thread of this lane linger without a permit?

@@ -83,13 +83,12 @@ impl Registry {
     }
 
     pub(super) fn new_lane(&self, is_worker: bool) -> Lane {
-        let lane = self.lanes.add(|index| {
+        let make = |index| {
             let lane = Lane::new(index, is_worker);
             let shared = lane.shared.clone();
             (lane, shared)
-        });
-        self.wake_watchdog(); // It doesn't know this one yet.
-        lane
+        };
+        self.lanes.add(make, || self.wake_watchdog())
     }
 
     /// Gives a worker's lane back when its thread ends.

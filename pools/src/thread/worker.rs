@@ -110,7 +110,7 @@ fn search(seat: &Seat) -> Option<Found> {
     let lane = &seat.lane;
     let parker = &lane.shared.parker;
     loop {
-        if sleep.too_many() && sleep.retire(lane.index(), parker, false) {
+        if sleep.too_many() && seat.retire(false) {
             if !linger(seat) {
                 return None;
             }
@@ -132,7 +132,7 @@ fn search(seat: &Seat) -> Option<Found> {
                 continue;
             }
             // Counted as a retired thread that leaves.
-            if sleep.retire(lane.index(), parker, true) && sleep.leave(lane.index()) {
+            if seat.retire(true) && sleep.leave(lane.index()) {
                 return None;
             }
             continue;
@@ -142,7 +142,7 @@ fn search(seat: &Seat) -> Option<Found> {
             Some(after) => {
                 let woken = parker.park_until(Instant::now() + after);
                 sleep.retract(lane.index());
-                if !woken && sleep.retire(lane.index(), parker, true) && sleep.leave(lane.index()) {
+                if !woken && seat.retire(true) && sleep.leave(lane.index()) {
                     return None;
                 }
                 continue;

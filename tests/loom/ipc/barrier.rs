@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use threeply_pools::ipc::Error;
-use threeply_pools::ipc::barrier::Gate;
+use threeply_pools::ipc::barrier::{Arrival, Gate};
 use threeply_pools::ipc::kernel::Deadline;
 use threeply_pools::switch::{Weakening, weaken};
 
@@ -42,6 +42,47 @@ fn a_death_breaks_it_model() {
     world.settle(2);
     assert!(matches!(waits.join().unwrap(), Err(Error::Broken)));
     dies.join().unwrap();
+}
+
+/// One party comes, and dies while it waits; the other comes meanwhile or after that.
+fn a_dead_party_isnt_counted_model() {
+    let world = World::new();
+    let gate = Arc::new(Gate::new(2));
+    let (early, member) = (gate.clone(), world.party(1));
+    let dies = loom::thread::spawn(move || {
+        let arrival = early.come(&member);
+        member.die();
+        arrival
+    });
+    let (late, member, seen) = (gate.clone(), world.party(2), world.clone());
+    let comes = loom::thread::spawn(move || {
+        let after_death = seen.is_dead(1);
+        let outcome = late.wait(&member, Deadline::NEVER);
+        member.finish();
+        (after_death, outcome)
+    });
+    world.settle(2);
+    let waited = dies.join().unwrap() != Arrival::Last;
+    let (after_death, outcome) = comes.join().unwrap();
+    if after_death {
+        let told = matches!(outcome, Err(Error::Broken));
+        assert!(told, "a dead party was counted");
+    } else if !waited {
+        assert!(matches!(outcome, Ok(false)), "all had come");
+    }
+}
+
+#[test]
+fn a_dead_party_isnt_counted() {
+    explore(2, a_dead_party_isnt_counted_model);
+}
+
+#[test]
+#[should_panic(expected = "a dead party was counted")]
+fn a_dead_party_isnt_counted_broken() {
+    weaken(Weakening::CountTheDead, || {
+        explore(2, a_dead_party_isnt_counted_model);
+    });
 }
 
 #[test]

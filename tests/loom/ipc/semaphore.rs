@@ -63,3 +63,32 @@ fn a_dead_partys_permit_returns_broken() {
         explore(2, || a_permit_returns_model(true));
     });
 }
+
+/// One party has died with the only permit, and two others want it.
+fn a_dead_partys_permit_returns_once_model() {
+    let world = World::new();
+    let permits = Arc::new(Permits::<SEATS>::default());
+    permits.grow(&world.party(0), 1).unwrap();
+    assert!(permits.try_acquire(&world.party(1), 1));
+    world.bury(1);
+    let others = [0, 2].map(|seat| {
+        let (permits, member) = (permits.clone(), world.party(seat));
+        loom::thread::spawn(move || permits.try_acquire(&member, 1))
+    });
+    let got = others.map(|other| other.join().unwrap());
+    assert!(got != [true; 2], "a permit came back twice");
+    assert!(got != [false; 2], "a permit didn't come back");
+}
+
+#[test]
+fn a_dead_partys_permit_returns_once() {
+    explore(2, a_dead_partys_permit_returns_once_model);
+}
+
+#[test]
+#[should_panic(expected = "a permit came back twice")]
+fn a_dead_partys_permit_returns_once_broken() {
+    weaken(Weakening::DeadHoldOn, || {
+        explore(2, a_dead_partys_permit_returns_once_model);
+    });
+}

@@ -58,6 +58,11 @@ impl World {
         self.state.lock().unwrap().dead.push(seat);
     }
 
+    /// Whether that party is dead.
+    pub(crate) fn is_dead(&self, seat: usize) -> bool {
+        self.state.lock().unwrap().dead.contains(&seat)
+    }
+
     /// Waits until each of the `count` parties, which all have threads of their own,
     /// has finished or died. Those who sleep with nobody left to wake them get
     /// pulses if somebody has died; if that doesn't help, or nobody has, they were

@@ -4,6 +4,7 @@
 mod bell;
 mod cell;
 mod claim;
+mod due;
 mod end;
 mod ring;
 mod role;

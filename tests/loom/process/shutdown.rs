@@ -36,7 +36,7 @@ fn pool() -> Arc<Shared> {
     Shared::new(options).unwrap()
 }
 
-fn job() -> (Arc<Cell>, Job) {
+pub(super) fn job() -> (Arc<Cell>, Job) {
     let cell = Arc::new(Cell::default());
     let job = Job {
         target: cell.clone(),

@@ -1,11 +1,13 @@
-//! `pools/src/thread/fork_stack.rs`, `latch.rs`, and the deque below them.
+//! `pools/src/thread/fork_stack.rs`, `latch.rs`, `leapfrog.rs`, and the deque below them.
 
 use std::sync::Arc;
 
 use loom::thread;
 use threeply_pools::switch::{Owner, Steal, Weakening, weaken};
 use threeply_pools::thread::fork_stack::{ForkStack, Retired};
+use threeply_pools::thread::lane::{Mailbox, steal_one};
 use threeply_pools::thread::latch::Latch;
+use threeply_pools::thread::leapfrog::{Taken, hand_back, take_from_thief};
 use threeply_pools::thread::parker::Parker;
 
 use crate::explore::explore;
@@ -106,4 +108,85 @@ fn latch_against_wait() {
 #[should_panic(expected = "the waiter left before the latch was set")]
 fn latch_against_wait_broken() {
     weaken(Weakening::SkipLatchRecheck, latch_against_wait_model);
+}
+
+/// A fork of what the waiter's own fork does, and one of what its thief does after that.
+const DESCENDANT: usize = 8;
+const FOREIGN: usize = 16;
+
+fn hand_back_against_latch_model() {
+    explore(3, || {
+        let deque = Owner::<usize>::new_lifo();
+        let victim = deque.stealer();
+        // The thief runs the waiter's fork, on whose latch the waiter waits.
+        let (forks, thief) = (ForkStack::new(deque), Arc::new(Thief::default()));
+        let latch = Arc::new(Latch::new());
+        let (peer, ended) = (thief.clone(), latch.clone());
+        let waiter = thread::spawn(move || {
+            let mut ran = Vec::new();
+            for _ in 0..2 {
+                match take_from_thief(&ended, || steal_one(&victim)) {
+                    Taken::Nothing => {}
+                    Taken::Foreign(fork) => hand_back(fork, &peer.returned, &peer.parker),
+                    Taken::Descendant(fork) => {
+                        assert_eq!(fork, DESCENDANT, "a waiter runs a fork that isn't its own");
+                        ran.push(fork);
+                        peer.descendant.set();
+                        peer.parker.unpark();
+                    }
+                }
+            }
+            ran
+        });
+        let mut ran = Vec::new();
+        let position = forks.push(DESCENDANT);
+        forks.promote();
+        match forks.retire(position) {
+            Retired::Mine => ran.push(DESCENDANT),
+            Retired::Stolen => thief.descendant.wait(&thief.parker),
+        }
+        latch.set();
+        // From here on the thief does something else.
+        let position = forks.push(FOREIGN);
+        forks.promote();
+        let mut taken = forks.retire(position) == Retired::Mine || thief.take_back();
+        ran.extend(waiter.join().unwrap());
+        if !taken {
+            let woken = thief.parker.take_token();
+            assert!(woken, "a fork was handed back and its owner sleeps");
+            taken = thief.take_back();
+        }
+        assert!(taken, "a fork that was stolen in vain is nowhere");
+        assert_eq!(ran, [DESCENDANT], "each fork is run once");
+    });
+}
+
+#[derive(Default)]
+struct Thief {
+    parker: Parker,
+    returned: Mailbox<usize>,
+    descendant: Latch,
+}
+
+impl Thief {
+    fn take_back(&self) -> bool {
+        self.returned.take(|&fork| fork == FOREIGN).is_some()
+    }
+}
+
+#[test]
+fn hand_back_against_latch() {
+    hand_back_against_latch_model();
+}
+
+#[test]
+#[should_panic(expected = "a waiter runs a fork that isn't its own")]
+fn hand_back_against_latch_looking_early_broken() {
+    weaken(Weakening::LookBeforeSteal, hand_back_against_latch_model);
+}
+
+#[test]
+#[should_panic(expected = "a fork was handed back and its owner sleeps")]
+fn hand_back_against_latch_untold_broken() {
+    weaken(Weakening::HandBackUntold, hand_back_against_latch_model);
 }

@@ -19,7 +19,7 @@ use crate::explore::explore;
 
 fn one_lane() -> Lanes {
     let lanes = Lanes::new();
-    lanes.add(|index| ((), Lane::new(index, true).shared));
+    lanes.add(|index| ((), Lane::new(index, true).shared), || ());
     lanes
 }
 
@@ -204,4 +204,38 @@ fn shutdown_against_push() {
 #[should_panic(expected = "a job is queued and all threads are gone")]
 fn shutdown_against_push_broken() {
     weaken(Weakening::SkipGateRecheck, shutdown_against_push_model);
+}
+
+fn push_against_retirement_model() {
+    explore(3, || {
+        let sleep = Arc::new(Sleep::new(1, 0));
+        assert!(sleep.take_permit());
+        let parker = Arc::new(Parker::new());
+        let jobs = Owner::<usize>::new_lifo();
+        // The only worker has been idle for as long as one may be.
+        sleep.fall_asleep(0, Interest::Anything, &parker);
+        let (other, bed, thief) = (sleep.clone(), parker.clone(), jobs.stealer());
+        let worker = thread::spawn(move || {
+            other.retract(0);
+            let provide = other.retire(0, &bed, true, || !thief.is_empty());
+            let provide = provide.expect("it gives its permit up");
+            provide == Provide::StartThread || !other.leave(0)
+        });
+        jobs.push(1);
+        let starts = sleep.notify(Work::Job) == Provide::StartThread;
+        let stays = worker.join().unwrap();
+        assert!(starts || stays, "the last worker has left beside a job");
+        assert!(!(starts && stays), "two threads share one permit");
+    });
+}
+
+#[test]
+fn push_against_retirement() {
+    push_against_retirement_model();
+}
+
+#[test]
+#[should_panic(expected = "the last worker has left beside a job")]
+fn push_against_retirement_broken() {
+    weaken(Weakening::SkipRetireRecheck, push_against_retirement_model);
 }

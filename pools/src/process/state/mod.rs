@@ -45,6 +45,7 @@ use crate::process::job::Job;
 use crate::process::link::Link;
 use crate::process::page::RingBytes;
 use crate::process::ring::Writer;
+use crate::switch::{Weakening, weakened};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -204,9 +205,18 @@ impl State {
         }
     }
 
-    /// The supervisor is going to look around at `at`.
-    pub fn will_look(&mut self, at: Instant) {
-        self.looks_at = Some(at);
+    /// The supervisor, which looks around since `now`, is going to do so again at `at`,
+    /// or sooner if something has become due while it looked: a worker's start, or a
+    /// job's next try. Whoever brought that has found the moment past for which the
+    /// present look was planned, and so hasn't rung. Returns when it will be.
+    pub fn will_look(&mut self, at: Instant, now: Instant) -> Instant {
+        let mut due = at;
+        if !weakened(Weakening::PlanWithoutLook) {
+            let meanwhile = self.start_due(now).into_iter().chain(self.later_due());
+            due = meanwhile.fold(at, Instant::min);
+        }
+        self.looks_at = Some(due);
+        due
     }
 
     /// Whether nothing is left: no job, no worker.

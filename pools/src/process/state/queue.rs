@@ -67,9 +67,8 @@ impl State {
         self.later.len()
     }
 
-    /// Queues what is to be run again by now, before everything else. Returns when
-    /// the next is due.
-    pub fn wake_later(&mut self, now: Instant) -> Option<Instant> {
+    /// Queues what is to be run again by now, before everything else.
+    pub fn wake_later(&mut self, now: Instant) {
         for (at, job) in std::mem::take(&mut self.later) {
             if at > now && !job.target.is_unwanted() {
                 self.later.push((at, job));
@@ -77,6 +76,10 @@ impl State {
                 self.enqueue_first(job);
             }
         }
+    }
+
+    /// When the next job is to be run again.
+    pub(super) fn later_due(&self) -> Option<Instant> {
         self.later.iter().map(|(at, _)| *at).min()
     }
 

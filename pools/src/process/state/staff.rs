@@ -43,10 +43,22 @@ impl State {
         if !self.lacks_staff() {
             return None;
         }
-        let free = |&slot: &usize| self.workers[slot].is_none() && !self.reserved[slot];
-        let slot = (0..self.workers.len()).find(free)?;
+        let slot = self.empty_place()?;
         self.reserved[slot] = true;
         Some(slot)
+    }
+
+    fn empty_place(&self) -> Option<usize> {
+        let empty = |&slot: &usize| self.workers[slot].is_none() && !self.reserved[slot];
+        (0..self.workers.len()).find(empty)
+    }
+
+    /// When a worker is to be started, if one is missing and there is a place for it.
+    pub(super) fn start_due(&self, now: Instant) -> Option<Instant> {
+        if !self.lacks_staff() || self.empty_place().is_none() {
+            return None;
+        }
+        Some(self.retry_at.map_or(now, |at| at.max(now)))
     }
 
     /// The start is over, one way or the other.
