@@ -21,21 +21,24 @@ struct Here {
     /// Null, or the core of the loop that runs on this thread (invariant of
     /// [`Entered`]).
     core: Cell<*const Core>,
-    /// Its id, or 0: what a wake compares with the id in the waker.
-    loop_id: Cell<u16>,
+    /// Its id, or [`NO_LOOP`]: what a wake compares with the id in the waker.
+    loop_id: Cell<u32>,
 }
+
+/// No id of a loop, not even of that of no waker, which is 0.
+const NO_LOOP: u32 = u32::MAX;
 
 thread_local! {
     static HERE: Here = const {
-        Here { core: Cell::new(ptr::null()), loop_id: Cell::new(0) }
+        Here { core: Cell::new(ptr::null()), loop_id: Cell::new(NO_LOOP) }
     };
 }
 
 /// While this lives, its core is the current one of the thread. Guards nest like
 /// scopes: dropping one makes the loop current again that was so before.
 ///
-/// Invariant: `HERE.core` is null or points into the `Rc` of an `Entered` that
-/// is alive. `enter` sets both at once; `drop` puts the former pointer back
+/// Invariant: `HERE.core` is null, and `loop_id` NO_LOOP, or it points into the `Rc`
+/// of an `Entered` that is alive, and `loop_id` is the id of that loop. `enter` sets both at once; `drop` puts the former pointer back
 /// before the `Rc` goes, and what it puts back belongs to an outer guard, which
 /// is still alive because guards are only made as local variables of this crate,
 /// dropped in the reverse order.
@@ -48,7 +51,7 @@ impl Entered {
     pub(crate) fn enter(core: &Rc<Core>) -> Entered {
         HERE.with(|here| {
             let outer = here.core.replace(Rc::as_ptr(core));
-            here.loop_id.set(core.loop_id());
+            here.loop_id.set(core.loop_id().into());
             Entered {
                 core: core.clone(),
                 outer,
@@ -67,7 +70,8 @@ impl Drop for Entered {
             here.core.set(self.outer);
             // SAFETY: the invariant of `Entered`: null, or alive.
             let outer = unsafe { self.outer.as_ref() };
-            here.loop_id.set(outer.map_or(0, Core::loop_id));
+            here.loop_id
+                .set(outer.map_or(NO_LOOP, |core| core.loop_id().into()));
         });
     }
 }
@@ -129,15 +133,15 @@ pub fn is_on_a_loop() -> bool {
 }
 
 /// Runs `f` with the core of loop `id`, if that loop runs on this thread.
-#[inline]
+#[inline(always)]
 pub(crate) fn with_loop<R>(id: u16, f: impl FnOnce(&Core) -> R) -> Option<R> {
     HERE.with(|here| {
-        if here.loop_id.get() != id {
+        if here.loop_id.get() != u32::from(id) {
             return None;
         }
-        // SAFETY: the invariant of `Entered`, as in `try_with`. (For the id 0, of
-        // no loop, the pointer is null.)
-        unsafe { here.core.get().as_ref() }.map(f)
+        // SAFETY: the invariant of `Entered`: an id is there, so a loop is, and the
+        // pointer isn't null.
+        Some(f(unsafe { &*here.core.get() }))
     })
 }
 

@@ -30,7 +30,7 @@ use crate::task::cell::{Birth, Extra, TaskRef, TypedTask};
 use crate::task::erased;
 use crate::task::id::{TaskIds, WakeId};
 use crate::task::join::JoinHandle;
-use crate::task::slab::{MAILBOX, Scheduler};
+use crate::task::slab::{MAILBOX, SchedulerCell};
 use crate::time::Timers;
 use crate::time::clock::Clock;
 use crate::trace::{self, Kind};
@@ -54,7 +54,7 @@ pub(super) const NOBODY: WakeId = WakeId(0);
 /// A loop, as code that runs on it sees it. Reached by [`crate::context::with`].
 pub struct Core {
     // What a wake and a poll touch.
-    pub(super) scheduler: RefCell<Scheduler>,
+    pub(super) scheduler: SchedulerCell,
     /// The task that runs, or NOBODY.
     pub(super) current: Cell<WakeId>,
     /// Operations that the running task may still finish in this poll.
@@ -69,8 +69,8 @@ pub struct Core {
     random: Cell<u64>,
 
     // What a spawn touches.
-    blocks: RefCell<Blocks>,
-    ids: RefCell<TaskIds>,
+    blocks: Blocks,
+    ids: TaskIds,
     /// Places for which the remote side has room.
     remote_room: Cell<usize>,
     pub(super) phase: Cell<Phase>,
@@ -91,6 +91,9 @@ pub struct Core {
     pub(super) collected: Cell<bool>,
     /// Whether polls are timed, published or traced: as of the beginning of the turn.
     pub(super) watched: Cell<bool>,
+    /// Whether there is anything to do before a task is popped: chance rules, or tasks
+    /// are many. As of the beginning of the turn.
+    pub(super) prepares: Cell<bool>,
     forks: u32,
     inspector: Inspector,
 }
@@ -100,15 +103,15 @@ impl Core {
         let remote = table::acquire()?;
         let publishes = options.publish || options.watchdog.is_some() || options.dump_on.is_some();
         Ok(Rc::new(Core {
-            scheduler: RefCell::new(Scheduler::new(remote.id())),
+            scheduler: SchedulerCell::new(remote.id()),
             current: Cell::new(NOBODY),
             budget: Cell::new(options.poll_budget),
             poll_budget: Cell::new(options.poll_budget),
             counters: Counters::default(),
             publishes,
             random: Cell::new(options.seed.unwrap_or(u64::from(remote.id()))),
-            blocks: RefCell::new(Blocks::new()),
-            ids: RefCell::default(),
+            blocks: Blocks::new(),
+            ids: TaskIds::default(),
             remote_room: Cell::new(PAGE_TASKS),
             phase: Cell::new(Phase::Open),
             draining: Cell::default(),
@@ -122,6 +125,7 @@ impl Core {
             turn_budget: Cell::new(options.turn_budget),
             collected: Cell::new(false),
             watched: Cell::new(options.time_polls || publishes),
+            prepares: Cell::new(false),
             forks: super::fork::count(),
             inspector: Inspector::default(),
             options,
@@ -247,14 +251,15 @@ impl Core {
         }
     }
 
-    pub(crate) fn with_blocks<R>(&self, f: impl FnOnce(&mut Blocks) -> R) -> R {
-        f(&mut self.blocks.borrow_mut())
+    #[inline]
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     /// A wake on the loop's own thread.
     #[inline(always)]
     pub(crate) fn wake_local(&self, id: WakeId) {
-        self.scheduler.borrow_mut().wake(id);
+        self.scheduler.wake(id);
     }
 
     #[inline]
@@ -287,25 +292,23 @@ impl Core {
             "a task was spawned on an event loop that has ended: destructors that run then must \
              not spawn, or the loop must be kept running until they have run"
         );
-        let mut scheduler = self.scheduler.borrow_mut();
-        if let Some(parent) = scheduler.get(self.current.get().slot())
-            && let Some(locals) = parent.locals()
-        {
-            extra.get_or_insert_default().locals = Some(locals);
-        }
-        let wake_id = scheduler.reserve();
-        if wake_id.slot() as usize >= self.remote_room.get() {
-            self.add_remote_room();
-        }
-        let birth = Birth {
-            id: self.ids.borrow_mut().next(),
-            wake_id,
-            site,
-            joinable,
-            extra,
-        };
-        let task = erased::make(&mut self.blocks.borrow_mut(), birth, future);
-        scheduler.fill(wake_id, task.task().clone(), true);
+        let parent = self.current.get().slot();
+        let task = self.scheduler.add(parent, |wake_id, parent| {
+            if let Some(locals) = parent.and_then(TaskRef::locals) {
+                extra.get_or_insert_default().locals = Some(locals);
+            }
+            if wake_id.slot() as usize >= self.remote_room.get() {
+                self.add_remote_room();
+            }
+            let birth = Birth {
+                id: self.ids.next(),
+                wake_id,
+                site,
+                joinable,
+                extra,
+            };
+            erased::make(&self.blocks, birth, future)
+        });
         if trace::is_on() {
             tell_of_spawn(task.task());
         }
@@ -354,12 +357,12 @@ impl Core {
         self.options.name.clone()
     }
 
-    /// Takes a task that has ended from the slab and tells its joiner.
+    /// Takes the task in this place, which has ended, from the slab and tells its joiner.
     #[inline(never)]
-    pub(crate) fn end(&self, place: u32, task: &TaskRef) {
-        let gone = self.scheduler.borrow_mut().remove(place);
-        task.settle();
-        drop(gone);
+    pub(crate) fn end(&self, place: u32) {
+        if let Some(gone) = self.scheduler.remove(place) {
+            gone.settle();
+        }
         if self.phase.get() == Phase::Draining {
             self.tell_shutdown();
         }

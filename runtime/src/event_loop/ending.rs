@@ -145,14 +145,14 @@ impl Core {
         task.mark_aborted("the event loop was dropped".into());
         self.current.set(task.wake_id());
         task.cancel();
-        self.end(place, task);
+        self.end(place);
         self.current.set(NOBODY);
     }
 
     /// Forgets the main future of a `block_on` that is over.
     pub(super) fn leave_main(&self, main: TaskRef) {
         self.current.set(NOBODY);
-        let gone = self.scheduler.borrow_mut().remove(main.wake_id().slot());
+        let gone = self.scheduler.remove(main.wake_id().slot());
         drop(gone);
         let locals = main.take_locals();
         contain(|| drop(locals));
@@ -167,9 +167,9 @@ impl Core {
         Stats {
             tasks_alive: scheduler.alive(),
             tasks_ready: scheduler.queue.len(),
-            polls: counters.polls.get(),
+            polls: scheduler.popped() + counters.asked.get(),
             turns: counters.turns.get(),
-            wakes_local: scheduler.wakes_local,
+            wakes_local: scheduler.wakes_local(),
             wakes_remote: scheduler.wakes_remote,
             wakes_spurious: scheduler.wakes_spurious,
             parks: counters.parks.get(),

@@ -3,26 +3,42 @@
 //! A ring in one allocation, of a power of two so that going round is a mask.
 //! Woken tasks always go to the back, also those that wake themselves: putting
 //! them in front starves the rest.
+//!
+//! Invariant **R1**: the ring's length is a power of two, and `mask` is one less; so
+//! whatever is masked lies within the ring.
+
+#![allow(unsafe_code)] // The ring without checks of bounds, by invariant R1.
 
 use crate::limits::RUN_QUEUE_KEEP;
 
 const FIRST_CAPACITY: usize = 64;
 
 /// See the [module](self).
-#[derive(Default)]
 pub struct RunQueue {
     ring: Box<[u32]>,
+    mask: usize,
     /// Counts what was popped; counters run free and are masked on use.
     head: usize,
     /// Counts what was pushed.
     tail: usize,
 }
 
+impl Default for RunQueue {
+    fn default() -> RunQueue {
+        RunQueue::new()
+    }
+}
+
 impl RunQueue {
-    /// An empty queue, which allocates nothing.
+    /// An empty queue with room for a few.
     #[must_use]
     pub fn new() -> RunQueue {
-        RunQueue::default()
+        RunQueue {
+            ring: vec![0; FIRST_CAPACITY].into_boxed_slice(),
+            mask: FIRST_CAPACITY - 1,
+            head: 0,
+            tail: 0,
+        }
     }
 
     /// Numbers in the queue.
@@ -39,19 +55,40 @@ impl RunQueue {
         self.head == self.tail
     }
 
+    /// How many numbers were ever pushed.
+    #[must_use]
+    pub fn pushed(&self) -> u64 {
+        self.tail as u64
+    }
+
+    /// How many numbers were ever popped.
+    #[must_use]
+    pub fn popped(&self) -> u64 {
+        self.head as u64
+    }
+
     #[inline]
-    fn place(&self, counter: usize) -> usize {
-        counter & self.ring.len().wrapping_sub(1)
+    fn at(&self, counter: usize) -> u32 {
+        debug_assert!(self.mask < self.ring.len());
+        // SAFETY: R1.
+        unsafe { *self.ring.get_unchecked(counter & self.mask) }
     }
 
     /// Appends a number. O(1), amortized.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, number: u32) {
-        if self.len() == self.ring.len() {
-            self.grow();
+        if self.len() > self.mask {
+            return self.grow_and_push(number);
         }
-        let place = self.place(self.tail);
-        self.ring[place] = number;
+        self.put(number);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, number: u32) {
+        debug_assert!(self.mask < self.ring.len());
+        // SAFETY: R1.
+        let place = unsafe { self.ring.get_unchecked_mut(self.tail & self.mask) };
+        *place = number;
         self.tail = self.tail.wrapping_add(1);
     }
 
@@ -61,7 +98,7 @@ impl RunQueue {
         if self.is_empty() {
             return None;
         }
-        let number = self.ring[self.place(self.head)];
+        let number = self.at(self.head);
         self.head = self.head.wrapping_add(1);
         Some(number)
     }
@@ -70,36 +107,36 @@ impl RunQueue {
     #[inline]
     #[must_use]
     pub fn peek(&self, index: usize) -> Option<u32> {
-        (index < self.len()).then(|| self.ring[self.place(self.head.wrapping_add(index))])
+        (index < self.len()).then(|| self.at(self.head.wrapping_add(index)))
     }
 
     /// Brings the number that stands `index` places behind the oldest to the
     /// front, in exchange for it. O(1).
     pub fn bring_to_front(&mut self, index: usize) {
         debug_assert!(index < self.len());
-        let (front, other) = (
-            self.place(self.head),
-            self.place(self.head.wrapping_add(index)),
-        );
-        self.ring.swap(front, other);
+        let other = self.head.wrapping_add(index);
+        self.ring.swap(self.head & self.mask, other & self.mask);
     }
 
+    /// The end of a push that finds the ring full. (With the push in it, whoever
+    /// pushes last can leave by a jump here, and needs no frame.)
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) {
-        self.move_to((self.len() * 2).max(FIRST_CAPACITY));
+    fn grow_and_push(&mut self, number: u32) {
+        self.move_to(self.ring.len() * 2);
+        self.put(number);
     }
 
     #[cold]
     fn move_to(&mut self, capacity: usize) {
-        let len = self.len();
+        debug_assert!(capacity.is_power_of_two() && capacity >= self.len());
         let mut ring = vec![0; capacity].into_boxed_slice();
-        for (index, place) in ring.iter_mut().take(len).enumerate() {
-            *place = self.ring[self.place(self.head.wrapping_add(index))];
+        for index in 0..self.len() {
+            let counter = self.head.wrapping_add(index);
+            ring[counter & (capacity - 1)] = self.at(counter);
         }
         self.ring = ring;
-        self.head = 0;
-        self.tail = len;
+        self.mask = capacity - 1;
     }
 
     /// Gives memory back after a flood; called once a turn. A ring that is at most
@@ -142,6 +179,8 @@ mod tests {
             }
             assert_eq!(queue.len(), model.len());
         }
+        assert_eq!(queue.pushed() - queue.popped(), model.len() as u64);
+        assert!(queue.pushed() > 5_000, "also after the ring has moved");
     }
 
     #[test]

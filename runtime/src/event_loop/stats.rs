@@ -9,7 +9,8 @@ use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Counters {
-    pub(super) polls: Cell<u64>,
+    /// Polls by which a dump asked.
+    pub(super) asked: Cell<u64>,
     pub(super) turns: Cell<u64>,
     pub(super) parks: Cell<u64>,
     pub(super) idle_ns: Cell<u64>,

@@ -56,7 +56,6 @@ impl Core {
                 if watched {
                     end_traced(main_task, polled.is_ready());
                 }
-                core.current.set(NOBODY);
                 match polled {
                     Poll::Ready(output) => Some(output),
                     Poll::Pending => None,
@@ -77,18 +76,16 @@ impl Core {
         let mut full_since: Option<Instant> = None;
         loop {
             // Step 1.
+            self.prepares
+                .set(self.options.seed.is_some() || self.scheduler.borrow().are_many());
             let budget = self.turn_budget.get();
             let mut left = budget;
-            while left > 0
-                && let Some((place, task)) = self.next()
-            {
-                left -= 1;
-                if place != main_place {
-                    self.poll_task(place, task);
-                } else if let Some(output) = poll_main(self) {
+            while self.run_tasks(&mut left, main_place) {
+                if let Some(output) = poll_main(self) {
                     return output;
                 }
             }
+            self.current.set(NOBODY);
             add(&self.counters.turns, 1);
             self.scheduler.borrow_mut().queue.trim();
             full_since = (left == 0).then(|| self.adapt(budget, full_since));
@@ -101,28 +98,63 @@ impl Core {
         }
     }
 
-    #[inline]
-    fn next(&self) -> Option<(u32, Borrowed)> {
-        if self.options.seed.is_some() {
-            self.shuffle();
+    /// Step 1, but for the main future: polls at most `left` tasks, and counts them off.
+    /// Whether it is the main future's turn.
+    ///
+    /// A function of its own, the same whatever `block_on` was given, so that nothing
+    /// but this has a claim to the processor's registers.
+    #[inline(never)]
+    fn run_tasks(&self, left: &mut u32, main_place: u32) -> bool {
+        let mut polls = *left;
+        let mut is_mains = false;
+        while polls > 0
+            && !is_mains
+            && let Some((place, task)) = self.next()
+        {
+            polls -= 1;
+            is_mains = place == main_place;
+            if !is_mains {
+                self.poll_task(place, task);
+            }
         }
-        self.scheduler.borrow_mut().pop()
+        *left = polls;
+        is_mains
+    }
+
+    #[inline(always)]
+    fn next(&self) -> Option<(u32, Borrowed)> {
+        if self.prepares.get() {
+            self.prepare_next();
+        }
+        self.scheduler.pop()
     }
 
     #[cold]
-    fn shuffle(&self) {
-        let ready = self.scheduler.borrow().queue.len() as u64;
-        if ready > 1 && !self.inspector().is_on() {
+    #[inline(never)]
+    fn prepare_next(&self) {
+        let mut scheduler = self.scheduler.borrow_mut();
+        if scheduler.are_many() {
+            scheduler.prefetch_next();
+        }
+        let ready = scheduler.queue.len() as u64;
+        if self.options.seed.is_some() && ready > 1 && !self.inspector().is_on() {
             let index = (self.random() % ready) as usize;
-            self.scheduler.borrow_mut().queue.bring_to_front(index);
+            scheduler.queue.bring_to_front(index);
         }
     }
 
-    #[inline]
-    pub(crate) fn begin_poll(&self, task: WakeId) {
+    /// (`current` stays what it is after the poll: it is the next poll's to set, or the
+    /// end of step 1, before any other code runs.)
+    #[inline(always)]
+    fn begin_poll(&self, task: WakeId) {
         self.current.set(task);
         self.refill_budget();
-        add(&self.counters.polls, 1);
+    }
+
+    /// Begins a poll for a dump.
+    pub(crate) fn begin_asking(&self, task: WakeId) {
+        self.begin_poll(task);
+        add(&self.counters.asked, 1);
     }
 
     /// Lets others see that `task` runs, if that was asked for.
@@ -136,7 +168,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_task(&self, place: u32, task: Borrowed) {
         if self.watched.get() {
             return self.poll_task_watched(place, task);
@@ -158,18 +190,18 @@ impl Core {
             longest.set(longest.get().max(took));
         }
         end_traced(&counted, ended);
+        self.current.set(NOBODY); // The task may be dropped here.
     }
 
     /// Whether the task has ended.
-    #[inline]
+    #[inline(always)]
     fn poll_task_plain(&self, place: u32, task: Borrowed) -> bool {
         self.begin_poll(task.wake_id());
         let waker = waker(task.wake_id());
         let ended = task.poll(&mut Context::from_waker(&waker));
         if ended {
-            self.end(place, &task);
+            self.end(place);
         }
-        self.current.set(NOBODY);
         ended
     }
 

@@ -223,10 +223,10 @@ impl Core {
 
     /// Polls a task, so that it tells.
     fn ask(&self, task: &TaskRef) {
-        self.begin_poll(task.wake_id());
+        self.begin_asking(task.wake_id());
         let waker = waker(task.wake_id());
         if task.poll(&mut Context::from_waker(&waker)) {
-            self.end(task.wake_id().slot(), task);
+            self.end(task.wake_id().slot());
         }
         self.leave_poll();
     }

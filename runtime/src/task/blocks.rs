@@ -9,6 +9,7 @@
 #![allow(unsafe_code)] // Calls to the allocator, and lists threaded through free blocks.
 
 use std::alloc::{self, Layout};
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use crate::context;
@@ -25,8 +26,8 @@ const MALLOC_WORD: usize = 8;
 ///   [`class_layout`]`(class)` and belongs to the list alone.
 /// - **B2** The first word of a block in a list is the next block, or null.
 pub(crate) struct Blocks {
-    free: [*mut u8; BLOCK_CLASSES],
-    kept_bytes: usize,
+    free: [Cell<*mut u8>; BLOCK_CLASSES],
+    kept_bytes: Cell<usize>,
 }
 
 /// The class of blocks for `layout`, or `None` if such are not kept.
@@ -56,37 +57,40 @@ fn allocate(layout: Layout) -> NonNull<u8> {
 impl Blocks {
     pub(crate) const fn new() -> Blocks {
         Blocks {
-            free: [ptr::null_mut(); BLOCK_CLASSES],
-            kept_bytes: 0,
+            free: [const { Cell::new(ptr::null_mut()) }; BLOCK_CLASSES],
+            kept_bytes: Cell::new(0),
         }
     }
 
     /// Memory that fits `layout`, which must not be empty.
     #[inline]
-    pub(crate) fn take(&mut self, layout: Layout) -> NonNull<u8> {
+    pub(crate) fn take(&self, layout: Layout) -> NonNull<u8> {
         let Some(class) = class(layout) else {
             return allocate(layout);
         };
-        let Some(block) = NonNull::new(self.free[class]) else {
+        let Some(block) = NonNull::new(self.free[class].get()) else {
             return allocate(class_layout(class));
         };
         // SAFETY: B2.
-        self.free[class] = unsafe { block.cast::<*mut u8>().read() };
-        self.kept_bytes -= class * BLOCK_CLASS;
+        let next = unsafe { block.cast::<*mut u8>().read() };
+        self.free[class].set(next);
+        self.kept_bytes
+            .set(self.kept_bytes.get() - class * BLOCK_CLASS);
         block
     }
 
     /// # Safety
     /// As [`give_back`], and `class` is that of the layout.
     #[inline]
-    unsafe fn put(&mut self, block: NonNull<u8>, class: usize) -> bool {
-        if self.kept_bytes >= BLOCKS_KEPT_BYTES {
+    unsafe fn put(&self, block: NonNull<u8>, class: usize) -> bool {
+        if self.kept_bytes.get() >= BLOCKS_KEPT_BYTES {
             return false;
         }
+        let next = self.free[class].replace(block.as_ptr());
         // SAFETY: the block is ours, and aligned and large enough for a pointer.
-        unsafe { block.cast::<*mut u8>().write(self.free[class]) };
-        self.free[class] = block.as_ptr();
-        self.kept_bytes += class * BLOCK_CLASS;
+        unsafe { block.cast::<*mut u8>().write(next) };
+        self.kept_bytes
+            .set(self.kept_bytes.get() + class * BLOCK_CLASS);
         true
     }
 }
@@ -94,9 +98,9 @@ impl Blocks {
 impl Drop for Blocks {
     fn drop(&mut self) {
         for class in 0..BLOCK_CLASSES {
-            while let Some(block) = NonNull::new(self.free[class]) {
+            while let Some(block) = NonNull::new(self.free[class].get()) {
                 // SAFETY: B2.
-                self.free[class] = unsafe { block.cast::<*mut u8>().read() };
+                self.free[class].set(unsafe { block.cast::<*mut u8>().read() });
                 // SAFETY: B1.
                 unsafe { alloc::dealloc(block.as_ptr(), class_layout(class)) };
             }
@@ -108,7 +112,7 @@ impl Drop for Blocks {
 /// lists, or from the allocator.
 #[inline]
 pub(crate) fn take(layout: Layout) -> NonNull<u8> {
-    let taken = context::try_with(|core| core.with_blocks(|blocks| blocks.take(layout)));
+    let taken = context::try_with(|core| core.blocks().take(layout));
     taken.unwrap_or_else(|| allocate(class(layout).map_or(layout, class_layout)))
 }
 
@@ -122,10 +126,8 @@ pub(crate) unsafe fn give_back(block: NonNull<u8>, layout: Layout, class: Option
     debug_assert_eq!(class, self::class(layout));
     if let Some(class) = class {
         let put = context::try_with(|core| {
-            core.with_blocks(|blocks| {
-                // SAFETY: passed on.
-                unsafe { blocks.put(block, class) }
-            })
+            // SAFETY: passed on.
+            unsafe { core.blocks().put(block, class) }
         });
         if put == Some(true) {
             return;

@@ -168,6 +168,8 @@ impl Extra {
 /// What the type of a task's future is needed for; made in [`super::erased`].
 pub(super) struct VTable {
     pub(super) layout: Layout,
+    /// Where in the cell the future is, and after that its output.
+    pub(super) payload: usize,
     /// The size class of its blocks, if such blocks are kept.
     pub(super) class: Option<usize>,
     /// Polls the future; `true` if it is finished. Needs Running.
@@ -400,15 +402,25 @@ impl TaskRef {
     /// where there is none, drops the output. Runs foreign code, contained.
     #[inline]
     pub(crate) fn settle(&self) {
+        let header = self.header();
+        if !header.state.is_plain_and_joinable() {
+            return self.settle_otherwise();
+        }
+        // An extra there isn't, so this is a number; 0 is no task.
+        let joiner = header.rare.replace(ptr::null_mut()).addr() as u64;
+        if joiner != 0 {
+            wake_id(WakeId(joiner));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_otherwise(&self) {
         if let Some(locals) = self.take_locals() {
             contain(|| drop(locals));
         }
-        let header = self.header();
-        if !header.state.is_joinable() {
+        if !self.header().state.is_joinable() {
             self.discard();
-        } else if let Some(id) = header.joiner_id() {
-            header.set_joiner_id(None);
-            wake_id(id);
         } else if let Some(waker) = self.take_joiner() {
             contain(|| waker.wake());
         }
@@ -490,14 +502,9 @@ impl TaskRef {
 
     /// Where the output of a task is that gives `T`.
     fn output<T>(&self) -> NonNull<Result<T, JoinError>> {
-        // The payload of every future with this output begins at an offset that
-        // depends on the future's alignment, which the layout tells.
-        let align = self.header().vtable.layout.align();
-        // `next_multiple_of` would divide, which takes longer than all the rest.
-        let offset = (size_of::<Header>() + align - 1) & !(align - 1);
-        // SAFETY: within the cell, see the test of that name in
-        // `erased`: `output_is_where_the_payload_is`.
-        unsafe { self.0.cast::<u8>().add(offset) }.cast()
+        let offset = self.header().vtable.payload;
+        // SAFETY: within the cell: the vtable is that of its very type.
+        unsafe { self.0.byte_add(offset) }.cast()
     }
 }
 
@@ -521,6 +528,19 @@ impl Drop for TaskRef {
 impl TaskRef {
     #[inline(never)] // So that dropping any other reference is three instructions.
     fn free(&mut self) {
+        if !self.header().state.is_plain_and_empty() {
+            self.empty();
+        }
+        let (layout, class) = (self.header().vtable.layout, self.header().vtable.class);
+        // SAFETY: the block came from `Blocks::take` with this layout, that was the
+        // last reference (C1), and what was in it is gone: the header itself needs
+        // no destructor.
+        unsafe { blocks::give_back(self.0.cast(), layout, class) };
+    }
+
+    /// The end of a task that nobody has joined, or that has an extra.
+    #[inline(never)]
+    fn empty(&mut self) {
         let header = self.header();
         if header.state.stage() != Stage::Empty {
             // A destructor in the payload might make and drop references again,
@@ -532,10 +552,5 @@ impl TaskRef {
         if self.header().state.has_extra() {
             drop(self.header().take_extra());
         }
-        let (layout, class) = (self.header().vtable.layout, self.header().vtable.class);
-        // SAFETY: the block came from `Blocks::take` with this layout, that was the
-        // last reference (C1), and what was in it is gone: the header itself needs
-        // no destructor.
-        unsafe { blocks::give_back(self.0.cast(), layout, class) };
     }
 }

@@ -6,6 +6,7 @@
 //! another task after 16 million reuses of a place; it is for wakes alone, where
 //! a false hit is a poll too many, which `Future` permits.
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,27 +44,29 @@ impl fmt::Debug for TaskId {
 /// each task would cost as much as the rest of a spawn.
 #[derive(Default)]
 pub(crate) struct TaskIds {
-    next: u64,
-    end: u64,
+    next: Cell<u64>,
+    end: Cell<u64>,
 }
 
 impl TaskIds {
     #[inline]
-    pub(crate) fn next(&mut self) -> TaskId {
-        if self.next == self.end {
-            self.refill();
-        }
-        let id = self.next;
-        self.next += 1;
+    pub(crate) fn next(&self) -> TaskId {
+        let id = match self.next.get() {
+            id if id != self.end.get() => id,
+            _ => self.refill(),
+        };
+        self.next.set(id + 1);
         TaskId(NonZeroU64::new(id).expect("ids begin at 1"))
     }
 
     #[cold]
-    fn refill(&mut self) {
+    #[inline(never)]
+    fn refill(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only the number matters. It lasts for 2^54 blocks.
-        self.next = NEXT.fetch_add(TASK_IDS_AT_ONCE, Ordering::Relaxed);
-        self.end = self.next + TASK_IDS_AT_ONCE;
+        let first = NEXT.fetch_add(TASK_IDS_AT_ONCE, Ordering::Relaxed);
+        self.end.set(first + TASK_IDS_AT_ONCE);
+        first
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
     fn task_ids_never_repeat_across_supplies() {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..3 {
-            let mut ids = TaskIds::default();
+            let ids = TaskIds::default();
             assert!((0..TASK_IDS_AT_ONCE + 1).all(|_| seen.insert(ids.next())));
         }
     }

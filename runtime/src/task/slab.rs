@@ -24,14 +24,20 @@
 //! of that poll, and by the ends of `block_on` and of the loop, when nothing is
 //! polled.
 //!
+//! Invariant **S2**: there are as many words as tasks, if only `None`, and every number in
+//! the run queue or in `free` is that of a place: only such are put in, and the slab
+//! doesn't shrink. Invariant **S3** is told at
+//! [`SchedulerCell`].
+//!
 //! The generation of a place counts its owners. A wake that names another
 //! generation is for a task that is gone, and does nothing.
 
-#![allow(unsafe_code)] // One reference that isn't counted, by invariant S1.
+#![allow(unsafe_code)] // A reference that isn't counted, places and a borrow that aren't checked: S1 to S3.
 
+use std::cell::{Ref, RefCell, RefMut};
 use std::mem;
 
-use super::cell::{Borrowed, TaskRef};
+use super::cell::{Borrowed, TaskRef, TypedTask};
 use super::id::{GENERATION_BITS, WakeId};
 use super::prefetch::prefetch;
 use crate::event_loop::run_queue::RunQueue;
@@ -74,7 +80,12 @@ pub(crate) struct Scheduler {
     alive: usize,
     loop_id: u16,
     pub(crate) queue: RunQueue,
-    pub(crate) wakes_local: u64,
+    /// Numbers that other than local wakes have put into the queue.
+    pushed_otherwise: u64,
+    /// Local wakes that have put nothing into the queue.
+    wakes_in_vain: u64,
+    /// Pops of places whose task was gone.
+    ghosts: u64,
     pub(crate) wakes_remote: u64,
     pub(crate) wakes_spurious: u64,
 }
@@ -88,7 +99,9 @@ impl Scheduler {
             alive: 0,
             loop_id,
             queue: RunQueue::new(),
-            wakes_local: 0,
+            pushed_otherwise: 0,
+            wakes_in_vain: 0,
+            ghosts: 0,
             wakes_remote: 0,
             wakes_spurious: 0,
         }
@@ -97,6 +110,17 @@ impl Scheduler {
     /// Tasks that haven't ended.
     pub(crate) fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// How many tasks were handed out to be polled. Reckoned from what the queue counts
+    /// anyway, as is `wakes_local`: so neither a poll nor a wake counts itself.
+    pub(crate) fn popped(&self) -> u64 {
+        self.queue.popped() - self.ghosts
+    }
+
+    /// Wakes on the loop's own thread.
+    pub(crate) fn wakes_local(&self) -> u64 {
+        self.queue.pushed() - self.pushed_otherwise + self.wakes_in_vain
     }
 
     /// Places, free ones included.
@@ -115,7 +139,8 @@ impl Scheduler {
             Some(place) => *place,
             None => self.add_place(),
         };
-        let generation = self.words[place as usize].generation();
+        // SAFETY: S2.
+        let generation = unsafe { self.words.get_unchecked(place as usize) }.generation();
         WakeId::new(self.loop_id, generation, place)
     }
 
@@ -135,19 +160,26 @@ impl Scheduler {
     }
 
     /// Transition 1; the task is queued if it is `ready`.
-    #[inline]
-    pub(crate) fn fill(&mut self, id: WakeId, task: TaskRef, ready: bool) {
+    ///
+    /// # Safety
+    /// `id` is what the last [`reserve`](Self::reserve) gave.
+    #[inline(always)]
+    pub(crate) unsafe fn fill(&mut self, id: WakeId, task: TaskRef, ready: bool) {
         let place = id.slot() as usize;
         let reserved = self.free.pop();
         debug_assert_eq!(reserved, Some(id.slot()));
-        let former = self.tasks[place].replace(task);
+        // SAFETY: S2.
+        let former = unsafe { self.tasks.get_unchecked_mut(place) }.replace(task);
         debug_assert!(former.is_none());
         mem::forget(former); // Nothing, which the compiler can't know.
-        let word = &mut self.words[place].0;
-        *word &= !EMPTY;
+        // SAFETY: S2.
+        let word = unsafe { self.words.get_unchecked_mut(place) };
+        debug_assert_eq!(word.0, EMPTY | id.generation());
         self.alive += 1;
+        word.0 = id.generation();
         if ready {
-            *word |= QUEUED;
+            word.0 |= QUEUED;
+            self.pushed_otherwise += 1;
             self.queue.push(id.slot());
         }
     }
@@ -157,7 +189,8 @@ impl Scheduler {
     #[inline]
     pub(crate) fn remove(&mut self, number: u32) -> Option<TaskRef> {
         let task = self.tasks.get_mut(number as usize)?.take()?;
-        let word = &mut self.words[number as usize];
+        // SAFETY: there are as many words as tasks (S2).
+        let word = unsafe { self.words.get_unchecked_mut(number as usize) };
         let generation = (word.generation() + 1) & GENERATION;
         word.0 = word.0 & QUEUED | EMPTY | generation;
         self.alive -= 1;
@@ -170,22 +203,23 @@ impl Scheduler {
     /// Queues the task that `id` names, once.
     #[inline(always)]
     pub(crate) fn wake(&mut self, id: WakeId) {
-        self.wakes_local += 1;
-        if let Some(word) = self.words.get_mut(id.slot() as usize)
-            && word.0 == id.generation()
-        {
-            word.0 |= QUEUED;
-            self.queue.push(id.slot());
-            emit(Kind::Wake, line!(), id.0, 0);
-        } else {
-            self.wake_in_vain(id);
+        let Some(word) = self.words.get_mut(id.slot() as usize) else {
+            return self.wake_in_vain(id);
+        };
+        if word.0 != id.generation() {
+            return self.wake_in_vain(id);
         }
+        word.0 |= QUEUED;
+        emit(Kind::Wake, line!(), id.0, 0);
+        self.queue.push(id.slot());
     }
 
     /// The task is queued already, or gone.
     #[cold]
+    #[inline(never)]
     fn wake_in_vain(&mut self, id: WakeId) {
         emit(Kind::Wake, line!(), id.0, 1);
+        self.wakes_in_vain += 1;
         let word = self.words.get(id.slot() as usize);
         if word.is_none_or(|word| word.0 & !QUEUED != id.generation()) {
             self.wakes_spurious += 1;
@@ -201,6 +235,7 @@ impl Scheduler {
             Some(word) if word.0 & EMPTY == 0 => {
                 if !word.is_queued() {
                     word.0 |= QUEUED;
+                    self.pushed_otherwise += 1;
                     self.queue.push(number);
                     in_vain = false;
                 }
@@ -212,26 +247,32 @@ impl Scheduler {
     }
 
     /// The next task to be polled. Transition 3 for ghosts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<(u32, Borrowed)> {
         loop {
             let number = self.queue.pop()?;
-            if self.words.len() > PREFETCH_FROM_TASKS {
-                self.prefetch_next();
-            }
-            self.words[number as usize].0 &= !QUEUED;
-            if let Some(task) = &self.tasks[number as usize] {
+            debug_assert!((number as usize) < self.places());
+            // SAFETY: S2.
+            let word = unsafe { self.words.get_unchecked_mut(number as usize) };
+            word.0 &= !QUEUED;
+            // SAFETY: S2.
+            if let Some(task) = unsafe { self.tasks.get_unchecked(number as usize) } {
                 // SAFETY: S1; the caller uses it for this poll only.
                 return Some((number, unsafe { Borrowed::new(task) }));
             }
+            self.ghosts += 1;
             self.free.push(number);
         }
     }
 
+    /// Whether there are so many tasks that [`prefetch_next`](Self::prefetch_next) pays.
+    pub(crate) fn are_many(&self) -> bool {
+        self.places() > PREFETCH_FROM_TASKS
+    }
+
     /// Has the memory of the next tasks on its way by the time they are polled:
     /// first the place, then, when that is near, the task that it names.
-    #[inline(never)] // In line, it would burden every pop of a loop with few tasks.
-    fn prefetch_next(&self) {
+    pub(crate) fn prefetch_next(&self) {
         if let Some(number) = self.queue.peek(PREFETCH_PLACES_AHEAD)
             && let Some(task) = self.tasks.get(number as usize)
         {
@@ -257,6 +298,80 @@ impl Scheduler {
     }
 }
 
+/// The scheduler as its loop holds it. What a wake and a poll do each time goes without
+/// looking at the flag of a `RefCell`; all else looks.
+///
+/// Invariant **S3**: while somebody is in the scheduler, nobody else is. What runs
+/// between `{` and `}` here, and while a guard of [`borrow`](Self::borrow) or
+/// [`borrow_mut`](Self::borrow_mut) is alive, is code of the scheduler and closures of
+/// the loop that look at tasks or make one: none calls a future, a destructor or a
+/// waker, so nobody comes back. Debug builds look.
+pub(crate) struct SchedulerCell(RefCell<Scheduler>);
+
+impl SchedulerCell {
+    pub(crate) fn new(loop_id: u16) -> SchedulerCell {
+        SchedulerCell(RefCell::new(Scheduler::new(loop_id)))
+    }
+
+    #[inline]
+    pub(crate) fn borrow(&self) -> Ref<'_, Scheduler> {
+        self.0.borrow()
+    }
+
+    #[inline]
+    pub(crate) fn borrow_mut(&self) -> RefMut<'_, Scheduler> {
+        self.0.borrow_mut()
+    }
+
+    /// # Safety
+    /// S3, for as long as the reference is used.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref)]
+    unsafe fn enter(&self) -> &mut Scheduler {
+        debug_assert!(self.0.try_borrow_mut().is_ok());
+        // SAFETY: S3: there is no other reference.
+        unsafe { &mut *self.0.as_ptr() }
+    }
+
+    /// See [`Scheduler::wake`].
+    #[inline(always)]
+    pub(crate) fn wake(&self, id: WakeId) {
+        // SAFETY: S3.
+        unsafe { self.enter() }.wake(id);
+    }
+
+    /// See [`Scheduler::pop`].
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<(u32, Borrowed)> {
+        // SAFETY: S3. What is given away refers to the task, not to the scheduler.
+        unsafe { self.enter() }.pop()
+    }
+
+    /// See [`Scheduler::remove`].
+    #[inline(always)]
+    pub(crate) fn remove(&self, place: u32) -> Option<TaskRef> {
+        // SAFETY: S3.
+        unsafe { self.enter() }.remove(place)
+    }
+
+    /// A new task, which is ready: `make` makes it for the place it gets, and is told of
+    /// the task in the place `parent`.
+    #[inline(always)]
+    pub(crate) fn add<T>(
+        &self,
+        parent: u32,
+        make: impl FnOnce(WakeId, Option<&TaskRef>) -> TypedTask<T>,
+    ) -> TypedTask<T> {
+        // SAFETY: S3: `make` fills a block of memory and reads of the parent.
+        let scheduler = unsafe { self.enter() };
+        let id = scheduler.reserve();
+        let task = make(id, scheduler.get(parent));
+        // SAFETY: reserved above; `make` doesn't come here (S3).
+        unsafe { scheduler.fill(id, task.task().clone(), true) };
+        task
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;
@@ -268,7 +383,7 @@ mod tests {
     use crate::task::erased;
     use crate::task::id::TaskIds;
 
-    fn add(scheduler: &mut Scheduler, ids: &mut TaskIds) -> WakeId {
+    fn add(scheduler: &mut Scheduler, ids: &TaskIds) -> WakeId {
         let wake_id = scheduler.reserve();
         let birth = Birth {
             id: ids.next(),
@@ -277,20 +392,21 @@ mod tests {
             joinable: false,
             extra: None,
         };
-        let task = erased::make(&mut Blocks::new(), birth, pending::<()>());
-        scheduler.fill(wake_id, task.task().clone(), false);
+        let task = erased::make(&Blocks::new(), birth, pending::<()>());
+        // SAFETY: reserved above.
+        unsafe { scheduler.fill(wake_id, task.task().clone(), false) };
         wake_id
     }
 
     #[test]
     fn generations_wrap_around_and_the_oldest_waker_is_then_a_false_hit_at_worst() {
-        let (mut scheduler, mut ids) = (Scheduler::new(1), TaskIds::default());
-        let first = add(&mut scheduler, &mut ids);
+        let (mut scheduler, ids) = (Scheduler::new(1), &TaskIds::default());
+        let first = add(&mut scheduler, ids);
         assert_eq!((first.slot(), first.generation()), (1, 0));
         // As if 2^24 − 1 owners had come and gone.
         drop(scheduler.remove(1));
         scheduler.words[1] = Word(EMPTY | GENERATION);
-        let last = add(&mut scheduler, &mut ids);
+        let last = add(&mut scheduler, ids);
         assert_eq!(last.generation(), GENERATION);
         scheduler.wake(first);
         assert!(scheduler.queue.is_empty() && scheduler.wakes_spurious == 1);
@@ -298,7 +414,7 @@ mod tests {
         assert_eq!(scheduler.pop().map(|popped| popped.0), Some(1));
         drop(scheduler.remove(1));
         // Round again: the first waker's number is in use, and it hits.
-        let again = add(&mut scheduler, &mut ids);
+        let again = add(&mut scheduler, ids);
         assert_eq!(again, first);
         scheduler.wake(first);
         assert_eq!(scheduler.queue.len(), 1);
@@ -306,15 +422,15 @@ mod tests {
 
     #[test]
     fn a_place_is_not_given_away_while_the_queue_holds_its_number() {
-        let (mut scheduler, mut ids) = (Scheduler::new(1), TaskIds::default());
-        let old = add(&mut scheduler, &mut ids);
+        let (mut scheduler, ids) = (Scheduler::new(1), &TaskIds::default());
+        let old = add(&mut scheduler, ids);
         scheduler.wake(old);
         drop(scheduler.remove(old.slot()));
-        let other = add(&mut scheduler, &mut ids);
+        let other = add(&mut scheduler, ids);
         assert_ne!(other.slot(), old.slot());
         scheduler.wake(old);
         assert!(scheduler.pop().is_none());
-        let heir = add(&mut scheduler, &mut ids);
+        let heir = add(&mut scheduler, ids);
         assert_eq!(heir.slot(), old.slot());
         assert_eq!(heir.generation(), old.generation() + 1);
     }

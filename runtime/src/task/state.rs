@@ -81,15 +81,16 @@ impl State {
         if word & (STAGE | ABORTED) != Stage::Waiting as u32 {
             return false;
         }
-        self.0.set(word | Stage::Running as u32);
+        self.0.set(word + Stage::Running as u32);
         true
     }
 
     /// Running → Waiting; `false` if the task was aborted meanwhile.
     #[inline]
     pub(super) fn end_poll(&self) -> bool {
-        let word = self.0.get();
-        self.0.set(word & !STAGE | Stage::Waiting as u32);
+        debug_assert_eq!(self.stage(), Stage::Running);
+        let word = self.0.get() - Stage::Running as u32;
+        self.0.set(word);
         word & ABORTED == 0
     }
 
@@ -125,6 +126,20 @@ impl State {
     pub(super) fn set_extra(&self, extra: bool, locals: bool) {
         self.put(EXTRA, extra);
         self.put(LOCALS, locals);
+    }
+
+    // ---- what is usual, asked for at once ----
+
+    /// Whether somebody may still take the output, and there is no extra.
+    #[inline]
+    pub(super) fn is_plain_and_joinable(&self) -> bool {
+        self.0.get() & (JOINABLE | EXTRA) == JOINABLE
+    }
+
+    /// Whether the output was taken, and there is no extra.
+    #[inline]
+    pub(super) fn is_plain_and_empty(&self) -> bool {
+        self.0.get() & (STAGE | EXTRA) == Stage::Empty as u32
     }
 
     // ---- the references ----
