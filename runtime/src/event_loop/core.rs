@@ -170,9 +170,13 @@ impl Core {
     /// if none is left, and the task should make way for others.
     #[inline]
     pub fn spend_budget(&self) -> bool {
-        let left = self.budget.get();
-        self.budget.set(left.saturating_sub(1));
-        left != 0
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Whether the running task has any budget left for this poll.

@@ -7,6 +7,8 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::task::Waker;
 use std::thread;
 
+use crate::task::waker::id_of;
+
 /// Wakers to wake and to drop *after* the lock is let go.
 ///
 /// Both may run foreign code that comes back to the same primitive: a waker of
@@ -15,86 +17,104 @@ use std::thread;
 /// that would be a deadlock, or a `RefCell` panic.
 ///
 /// Dropping it does it. Everything is woken even if one of the wakers panics.
+///
+/// An `After` that leaves nothing to do, or one waker to wake, which is nearly every one,
+/// should cost two tests. So what is rare is a box that functions take and give
+/// *by value*: no function that isn't inline has the `After` by reference, and the
+/// compiler keeps it in registers.
 #[derive(Debug, Default)]
 pub struct After {
     wake: Option<Waker>,
-    /// More to wake, only used after `wake`. Boxed, so that an `After` that isn't
-    /// needed, which is nearly every one, costs three stores and two tests.
-    #[expect(clippy::box_collection)]
-    wake_more: Option<Box<Vec<Waker>>>,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    /// More to wake, after `After::wake`.
+    wake: Vec<Waker>,
     discard: Option<Waker>,
 }
 
 impl After {
     /// Runs `section`, which holds a lock, then does what it left to do.
     ///
-    /// Nearly always there is nothing, or one to wake, which is done in place: moving this out
-    /// to test it would read three fresh stores by two wide loads, and stall for
-    /// longer than a whole uncontended lock takes. If `section` panics what it
-    /// had left is forgotten; sections panic only before they change anything.
+    /// If `section` panics what it had left is forgotten; sections panic only before
+    /// they change anything.
     #[inline(always)]
     pub fn around<R>(section: impl FnOnce(&mut After) -> R) -> R {
         let mut after = ManuallyDrop::new(After::default());
         let result = section(&mut after);
-        if let Some(waker) = after.wake.take() {
-            if after.wake_more.is_none() && after.discard.is_none() {
-                waker.wake();
-                return result;
-            }
-            after.wake = Some(waker);
-            after.rest();
-        } else if after.discard.is_some() {
-            after.rest();
+        if let Some(rare) = after.rare.take() {
+            rest(after.wake.take(), rare);
+        } else if let Some(waker) = after.wake.take() {
+            waker.wake();
         }
         result
-    }
-
-    #[inline(never)]
-    fn rest(&mut self) {
-        drop(mem::take(self));
     }
 
     /// Wakes this waker, in the order of the calls.
     #[inline(always)]
     pub fn wake(&mut self, waker: Option<Waker>) {
         if self.wake.is_none() {
-            self.wake = waker;
+            // Nothing is replaced, which the compiler can't know.
+            mem::forget(mem::replace(&mut self.wake, waker));
         } else if let Some(waker) = waker {
-            self.wake_another(waker);
+            self.rare = Some(wake_another(self.rare.take(), waker));
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn wake_another(&mut self, waker: Waker) {
-        self.wake_more.get_or_insert_default().push(waker);
-    }
-
-    /// Drops this waker unused.
-    #[inline]
+    /// Drops this waker unused. Of ours there is nothing to drop.
+    #[inline(always)]
     pub fn discard(&mut self, waker: Option<Waker>) {
-        debug_assert!(self.discard.is_none(), "one operation discards one waker");
-        self.discard = waker;
+        match waker {
+            Some(waker) if id_of(&waker).is_some() => mem::forget(waker),
+            Some(waker) => self.rare = Some(discard(self.rare.take(), waker)),
+            None => {}
+        }
     }
 }
 
 impl Drop for After {
     #[inline]
     fn drop(&mut self) {
-        if let Some(first) = self.wake.take() {
-            match self.wake_more.take() {
-                None => first.wake(),
-                Some(more) => wake_all(first, *more),
-            }
+        if let Some(rare) = self.rare.take() {
+            rest(self.wake.take(), rare);
+        } else if let Some(waker) = self.wake.take() {
+            waker.wake();
         }
     }
 }
 
-/// Wakes them all, then goes on with the first panic that one of them caused.
 #[cold]
-fn wake_all(first: Waker, more: Vec<Waker>) {
+#[inline(never)]
+fn wake_another(rare: Option<Box<Rare>>, waker: Waker) -> Box<Rare> {
+    let mut rare = rare.unwrap_or_default();
+    rare.wake.push(waker);
+    rare
+}
+
+#[cold]
+#[inline(never)]
+fn discard(rare: Option<Box<Rare>>, waker: Waker) -> Box<Rare> {
+    let mut rare = rare.unwrap_or_default();
+    debug_assert!(rare.discard.is_none(), "one operation discards one waker");
+    rare.discard = Some(waker);
+    rare
+}
+
+#[cold]
+#[inline(never)]
+#[expect(clippy::boxed_local)] // Opened here, not at each of the callers.
+fn rest(first: Option<Waker>, rare: Box<Rare>) {
+    let Rare { wake, discard } = *rare;
+    wake_all(first.into_iter().chain(wake));
+    drop(discard);
+}
+
+/// Wakes them all, then goes on with the first panic that one of them caused.
+fn wake_all(wakers: impl Iterator<Item = Waker>) {
     let mut panic = None;
-    for waker in std::iter::once(first).chain(more) {
+    for waker in wakers {
         if let Err(payload) = catch_unwind(|| waker.wake()) {
             panic.get_or_insert(payload);
         }

@@ -24,6 +24,7 @@ use super::family::{Family, Lock, Shared};
 use super::pair::Pair;
 use crate::inspect::{About, SyncKind, round};
 use crate::switch::{Weakening, weakened};
+use crate::task::waker::copy;
 use crate::trace::{Kind, emit};
 
 struct State<T> {
@@ -71,10 +72,11 @@ impl<T> State<T> {
 }
 
 /// Puts `waker` where the other side will find it.
+#[inline(always)]
 fn register(slot: &mut Option<Waker>, waker: &Waker, after: &mut After) {
     match slot {
         Some(known) if known.will_wake(waker) => {}
-        _ => after.discard(slot.replace(waker.clone())),
+        _ => after.discard(slot.replace(copy(waker))),
     }
 }
 
@@ -82,13 +84,14 @@ fn register(slot: &mut Option<Waker>, waker: &Waker, after: &mut After) {
 /// oneshot or a task of its size has ended.
 #[inline]
 pub fn channel<F: Family, T>() -> (Sender<F, T>, Receiver<F, T>) {
-    let (one, other): (Channel<F, T>, _) = Pair::new(F::Lock::new(State {
+    let state = || State {
         value: None,
         sender_done: false,
         closed: false,
         receiver: None,
         sender: None,
-    }));
+    };
+    let (one, other): (Channel<F, T>, _) = Pair::new(|| F::Lock::new(state()));
     let sender = Sender { channel: Some(one) };
     let receiver = Receiver {
         channel: Some(other),

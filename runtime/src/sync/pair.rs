@@ -99,11 +99,12 @@ impl<L: Leave, T> Pair<L, T> {
     const LAYOUT: Layout = Layout::new::<Content<L, T>>();
     const CLASS: Option<usize> = blocks::class(Self::LAYOUT);
 
-    /// Both ends.
+    /// Both ends. The value is made when there is a place for it, so that it needn't be
+    /// moved there; if `make` panics, the place is lost.
     #[inline]
-    pub fn new(value: T) -> (Self, Self) {
-        let leave = L::new();
+    pub fn new(make: impl FnOnce() -> T) -> (Self, Self) {
         let content = blocks::take(Self::LAYOUT).cast::<Content<L, T>>();
+        let (leave, value) = (L::new(), make());
         // SAFETY: the block is fresh and has the layout of this very type.
         unsafe { content.write(Content { leave, value }) };
         let end = || Pair {
@@ -171,7 +172,7 @@ mod tests {
         for on_a_loop in [false, true] {
             let check = || {
                 let value = Rc::new(());
-                let (one, other) = Pair::<LocalLeave, _>::new(value.clone());
+                let (one, other) = Pair::<LocalLeave, _>::new(|| value.clone());
                 assert!(Rc::ptr_eq(&one, &other));
                 drop(one);
                 assert_eq!(Rc::strong_count(&value), 2);
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn ends_may_leave_on_other_threads_and_outlive_the_loop() {
         let (one, other) =
-            crate::block_on(async { Pair::<SharedLeave, _>::new("value".to_owned()) });
+            crate::block_on(async { Pair::<SharedLeave, _>::new(|| "value".to_owned()) });
         std::thread::spawn(move || crate::block_on(async move { drop(one) }))
             .join()
             .unwrap();
@@ -205,7 +206,7 @@ mod tests {
             }
         }
         let inner = Rc::new(());
-        let (one, other) = Pair::<LocalLeave, _>::new(Bomb(inner.clone()));
+        let (one, other) = Pair::<LocalLeave, _>::new(|| Bomb(inner.clone()));
         drop(one);
         assert!(catch_unwind(AssertUnwindSafe(|| drop(other))).is_err());
         assert_eq!(Rc::strong_count(&inner), 1);

@@ -134,6 +134,7 @@ impl Permits {
     }
 
     /// The part of `poll_take` that waits.
+    #[inline]
     fn poll_line(
         &mut self,
         n: usize,
@@ -196,6 +197,7 @@ impl Permits {
     }
 
     /// Serves the line from the front as far as the permits reach.
+    #[inline]
     fn grant(&mut self, after: &mut After) {
         while let Some(ask) = self.line.front()
             && ask <= self.available

@@ -19,11 +19,13 @@
 //! * *`VecDeque<Waker>` with tombstones* makes leaving cheap but lets a waiter
 //!   that polls a `select!` in a loop grow the line without bound.
 
+use std::mem;
 use std::task::{Poll, Waker};
 
 use super::after::After;
 use crate::limits::WAIT_QUEUE_KEEP;
 use crate::switch::{Weakening, weakened};
+use crate::task::waker::copy;
 use crate::trace::{Kind, emit};
 
 /// "No slot": the end of a list. Out of bounds of `slots`, whatever it holds, so
@@ -136,12 +138,12 @@ impl<A: Copy> WaitQueue<A> {
         after: &mut After,
     ) -> Poll<Turn> {
         let Some(place) = ticket else {
-            *ticket = Some(self.join(ask, waker.clone()));
+            *ticket = Some(self.join(ask, copy(waker)));
             return Poll::Pending;
         };
         let turn = self.turn(place);
         if turn == Turn::Waiting {
-            self.renew(place, waker, after);
+            after.discard(self.renew(place, waker));
             return Poll::Pending;
         }
         let index = place.0;
@@ -169,7 +171,9 @@ impl<A: Copy> WaitQueue<A> {
                 vacant.next = NIL;
                 vacant.turn = Turn::Waiting;
                 vacant.ask = ask;
-                vacant.waker = Some(waker);
+                let former = vacant.waker.replace(waker);
+                debug_assert!(former.is_none());
+                mem::forget(former); // Nothing, which the compiler can't know.
                 index
             }
             None => self.add_slot(ask, waker),
@@ -261,15 +265,17 @@ impl<A: Copy> WaitQueue<A> {
         self.slots[ticket.0 as usize].turn
     }
 
-    /// Makes sure that `waker` is the one that will be woken.
+    /// Makes sure that `waker` is the one that will be woken; gives the one that was so
+    /// before.
     #[inline(never)]
-    pub fn renew(&mut self, ticket: &Ticket, waker: &Waker, after: &mut After) {
+    #[must_use = "a waker is dropped when no lock is held"]
+    pub fn renew(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
         let slot = &mut self.slots[ticket.0 as usize];
         debug_assert_eq!(slot.turn, Turn::Waiting);
         match &slot.waker {
-            Some(known) if known.will_wake(waker) => {}
-            Some(_) if weakened(Weakening::WaiterKeepsWaker) => {}
-            _ => after.discard(slot.waker.replace(waker.clone())),
+            Some(known) if known.will_wake(waker) => None,
+            Some(_) if weakened(Weakening::WaiterKeepsWaker) => None,
+            _ => slot.waker.replace(copy(waker)),
         }
     }
 

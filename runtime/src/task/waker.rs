@@ -43,30 +43,45 @@ pub(crate) fn waker(id: WakeId) -> ManuallyDrop<Waker> {
 }
 
 /// The task that `waker` wakes, if it is one of ours.
+#[inline(always)]
 pub(crate) fn id_of(waker: &Waker) -> Option<WakeId> {
     ptr::eq(waker.vtable(), &VTABLE).then(|| WakeId(waker.data().addr() as u64))
+}
+
+/// A clone of `waker`: of one of ours a copy, without a call.
+#[inline(always)]
+pub(crate) fn copy(waker: &Waker) -> Waker {
+    match id_of(waker) {
+        Some(id) => ManuallyDrop::into_inner(self::waker(id)),
+        None => waker.clone(),
+    }
 }
 
 fn clone(data: *const ()) -> RawWaker {
     raw(WakeId(data.addr() as u64))
 }
 
+/// The one copy of the way into the run queue. No call is on it but by a jump at its
+/// end, so it needs no frame.
+#[inline(never)]
 fn wake(data: *const ()) {
-    wake_id(WakeId(data.addr() as u64));
-}
-
-fn drop(_: *const ()) {}
-
-/// Wakes the task that `id` names, from any thread; in vain if it is gone.
-#[inline(never)] // The one copy of the way into the run queue, with no call on it.
-pub(crate) fn wake_id(id: WakeId) {
+    let id = WakeId(data.addr() as u64);
     match context::with_loop(id.loop_id(), |core| core.wake_local(id)) {
         Some(()) => {}
         None => wake_elsewhere(id),
     }
 }
 
+fn drop(_: *const ()) {}
+
+/// Wakes the task that `id` names, from any thread; in vain if it is gone.
+#[inline]
+pub(crate) fn wake_id(id: WakeId) {
+    wake(ptr::without_provenance(id.0 as usize));
+}
+
 #[cold]
+#[inline(never)]
 fn wake_elsewhere(id: WakeId) {
     // Before: the loop may be faster than we.
     emit(Kind::WakeElsewhere, line!(), id.0, 0);

@@ -20,6 +20,7 @@ use crate::sync::blocking;
 use crate::sync::coop;
 use crate::sync::errors::TryRecvError;
 use crate::sync::family::{Family, Lock, Shared};
+use crate::task::waker::copy;
 use crate::trace::{Kind, emit};
 
 /// The receiver of an [`unbounded_channel`](super::unbounded_channel); the same type serves both kinds.
@@ -33,7 +34,7 @@ pub struct Receiver<F: Family, T> {
     /// Unbounded only: items taken from the channel and not yet handed out.
     batch: VecDeque<T>,
     /// How many items of `batch` may be handed out before the next one counts as
-    /// an operation.
+    /// an operation. Only set where some are left.
     prepaid: u32,
     /// Whether to give a sender on another thread a moment before waiting for it.
     patience: Patience,
@@ -81,21 +82,27 @@ impl<F: Family, T> Receiver<F, T> {
         if coop::proceed_or_tell(cx, about).is_pending() {
             return Poll::Pending;
         }
-        self.prepaid = ITEMS_PER_OPERATION - 1;
         if let Some(item) = self.next_of_batch() {
+            self.prepaid = ITEMS_PER_OPERATION - 1;
             return Poll::Ready(Some(item));
         }
         let paused = F::BETWEEN_THREADS && self.patience.pause();
         let batch = &mut self.batch;
+        let prepaid = &mut self.prepaid;
         let polled = self
             .channel
             .with(|state, after| match take(state, batch, after) {
-                Ok(item) => Poll::Ready(Some(item)),
+                Ok(item) => {
+                    if !batch.is_empty() {
+                        *prepaid = ITEMS_PER_OPERATION - 1;
+                    }
+                    Poll::Ready(Some(item))
+                }
                 Err(TryRecvError::Closed) => Poll::Ready(None),
                 Err(TryRecvError::Empty) => {
                     match &state.receiver {
                         Some(known) if known.will_wake(cx.waker()) => {}
-                        _ => after.discard(state.receiver.replace(cx.waker().clone())),
+                        _ => after.discard(state.receiver.replace(copy(cx.waker()))),
                     }
                     Poll::Pending
                 }
@@ -112,7 +119,11 @@ impl<F: Family, T> Receiver<F, T> {
     #[inline(always)]
     fn next_of_batch(&mut self) -> Option<T> {
         let item = self.batch.pop_front();
-        if item.is_none() && self.batch.capacity() * size_of::<T>() > CHANNEL_KEEP_BYTES {
+        // (A division of constants; items without a size need no memory.)
+        if item.is_none()
+            && size_of::<T>() > 0
+            && self.batch.capacity() > CHANNEL_KEEP_BYTES / size_of::<T>().max(1)
+        {
             self.batch = VecDeque::new();
         }
         item
