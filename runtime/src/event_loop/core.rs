@@ -69,6 +69,8 @@ pub struct Core {
     random: Cell<u64>,
 
     // What a spawn touches.
+    /// Whether a task of this loop has ever had task-locals, so that one may inherit them.
+    pub(crate) knows_locals: Cell<bool>,
     blocks: Blocks,
     ids: TaskIds,
     /// Places for which the remote side has room.
@@ -110,6 +112,7 @@ impl Core {
             counters: Counters::default(),
             publishes,
             random: Cell::new(options.seed.unwrap_or(u64::from(remote.id()))),
+            knows_locals: Cell::new(false),
             blocks: Blocks::new(),
             ids: TaskIds::default(),
             remote_room: Cell::new(PAGE_TASKS),
@@ -296,9 +299,11 @@ impl Core {
             "a task was spawned on an event loop that has ended: destructors that run then must \
              not spawn, or the loop must be kept running until they have run"
         );
-        let parent = self.current.get().slot();
-        let task = self.scheduler.add(parent, |wake_id, parent| {
-            if let Some(locals) = parent.and_then(TaskRef::locals) {
+        let task = self.scheduler.add(|wake_id, scheduler| {
+            let parent = || scheduler.get(self.current.get().slot());
+            if self.knows_locals.get()
+                && let Some(locals) = parent().and_then(TaskRef::locals)
+            {
                 extra.get_or_insert_default().locals = Some(locals);
             }
             if wake_id.slot() as usize >= self.remote_room.get() {

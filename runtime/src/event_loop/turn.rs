@@ -45,8 +45,9 @@ impl Core {
     pub(super) fn run<F: Future>(&self, mut main: Pin<&mut F>, main_task: &TaskRef) -> F::Output {
         self.run_until(
             |core| {
-                core.begin_poll(main_task.wake_id());
-                let waker = waker(main_task.wake_id());
+                let id = main_task.wake_id();
+                core.begin_poll(id);
+                let waker = waker(id);
                 let watched = trace::BUILT_IN && core.watched.get();
                 if watched {
                     core.publish(main_task);
@@ -196,8 +197,9 @@ impl Core {
     /// Whether the task has ended.
     #[inline(always)]
     fn poll_task_plain(&self, place: u32, task: Borrowed) -> bool {
-        self.begin_poll(task.wake_id());
-        let waker = waker(task.wake_id());
+        let id = task.wake_id();
+        self.begin_poll(id);
+        let waker = waker(id);
         let ended = task.poll(&mut Context::from_waker(&waker));
         if ended {
             self.end(place);

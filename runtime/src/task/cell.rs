@@ -469,9 +469,15 @@ impl TaskRef {
     #[inline]
     pub(crate) fn detach(&self) {
         let header = self.header();
-        if header.state.stage() == Stage::Empty {
-            return; // Joined, which is how most handles end.
+        // Joined, which is how most handles end.
+        if header.state.stage() != Stage::Empty {
+            self.detach_unjoined();
         }
+    }
+
+    #[inline(never)]
+    fn detach_unjoined(&self) {
+        let header = self.header();
         header.state.detach();
         if header.state.has_extra() {
             drop(self.take_joiner());

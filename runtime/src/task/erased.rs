@@ -93,13 +93,13 @@ unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
     let future = unsafe { &mut *future };
     // SAFETY: C4.
     let future = unsafe { Pin::new_unchecked(future) };
-    let result = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
         Ok(Poll::Pending) => return false,
-        Ok(Poll::Ready(output)) => Ok(output),
-        Err(panic) => Err(Failure::Panic(panic)),
-    };
-    // SAFETY: passed on.
-    unsafe { finish::<F>(task, result) };
+        // SAFETY: passed on.
+        Ok(Poll::Ready(output)) => unsafe { finish::<F>(task, output) },
+        // SAFETY: passed on.
+        Err(panic) => unsafe { fail::<F>(task, Failure::Panic(panic)) },
+    }
     true
 }
 
@@ -107,7 +107,7 @@ unsafe fn poll<F: Future>(task: NonNull<Header>, cx: &mut Context<'_>) -> bool {
 /// As [`poll`].
 unsafe fn cancel<F: Future>(task: NonNull<Header>, error: JoinError) {
     // SAFETY: passed on.
-    unsafe { finish::<F>(task, Err(Failure::Cancelled(error))) };
+    unsafe { fail::<F>(task, Failure::Cancelled(error)) };
 }
 
 enum Failure {
@@ -115,35 +115,81 @@ enum Failure {
     Cancelled(JoinError),
 }
 
-/// Transition 2: drops the future and leaves `result` in its place. If that
-/// destructor panics, the joiner is told of the (first) panic.
+/// Transition 2: drops the future and leaves `output` in its place. If that
+/// destructor panics, the joiner is told of that.
 ///
 /// # Safety
 /// As [`poll`].
 #[inline(never)] // Few polls come here, and it would burden the frame of all.
-unsafe fn finish<F: Future>(task: NonNull<Header>, result: Result<F::Output, Failure>) {
+unsafe fn finish<F: Future>(task: NonNull<Header>, output: F::Output) {
     // SAFETY: passed on.
-    let payload = unsafe { payload::<F>(task) };
-    let dropped = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: C2; it isn't used again, also if its destructor panics.
-        unsafe { payload.cast::<F>().drop_in_place() }
-    }));
-    // A borrowed reference: it must not count down.
-    let task = ManuallyDrop::new(TaskRef(task));
-    let output: Output<F> = match (result, dropped) {
-        (Ok(output), Ok(())) => Ok(output),
-        (Err(Failure::Cancelled(error)), Ok(())) => Err(error),
-        (Err(Failure::Panic(first)), dropped) => {
-            contain(|| drop(dropped));
-            Err(JoinError::panic(task.who(), first))
-        }
-        (result, Err(panic)) => {
-            contain(|| drop(result.ok()));
-            Err(JoinError::panic(task.who(), panic))
+    let result = match unsafe { drop_future::<F>(task) } {
+        Ok(()) => Ok(output),
+        Err(panic) => {
+            contain(|| drop(output));
+            // SAFETY: passed on.
+            Err(unsafe { panicked(task, panic) })
         }
     };
+    // SAFETY: passed on; the place is unused since the future was dropped.
+    unsafe { leave::<F>(task, result) };
+}
+
+/// Transition 2 without an output. If the future's destructor panics, the joiner is
+/// told of the (first) panic.
+///
+/// # Safety
+/// As [`poll`].
+#[cold]
+#[inline(never)]
+unsafe fn fail<F: Future>(task: NonNull<Header>, failure: Failure) {
+    // SAFETY: passed on.
+    let dropped = unsafe { drop_future::<F>(task) };
+    let error = match (failure, dropped) {
+        (Failure::Cancelled(error), Ok(())) => error,
+        (Failure::Panic(first), dropped) => {
+            contain(|| drop(dropped));
+            // SAFETY: passed on.
+            unsafe { panicked(task, first) }
+        }
+        // SAFETY: passed on.
+        (Failure::Cancelled(_), Err(panic)) => unsafe { panicked(task, panic) },
+    };
+    // SAFETY: passed on; the place is unused since the future was dropped.
+    unsafe { leave::<F>(task, Err(error)) };
+}
+
+/// # Safety
+/// As [`poll`].
+#[inline]
+unsafe fn drop_future<F: Future>(task: NonNull<Header>) -> Result<(), Box<dyn Any + Send>> {
+    // SAFETY: passed on.
+    let payload = unsafe { payload::<F>(task) };
+    catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: C2; it isn't used again, also if its destructor panics.
+        unsafe { payload.cast::<F>().drop_in_place() }
+    }))
+}
+
+/// # Safety
+/// `task` is a cell.
+#[cold]
+unsafe fn panicked(task: NonNull<Header>, panic: Box<dyn Any + Send>) -> JoinError {
+    // A borrowed reference: it must not count down.
+    let task = ManuallyDrop::new(TaskRef(task));
+    JoinError::panic(task.who(), panic)
+}
+
+/// # Safety
+/// As [`poll`], and the future was dropped.
+#[inline]
+unsafe fn leave<F: Future>(task: NonNull<Header>, output: Output<F>) {
+    // SAFETY: passed on.
+    let payload = unsafe { payload::<F>(task) };
     // SAFETY: the place is unused since the future was dropped.
     unsafe { payload.cast::<Output<F>>().write(output) };
+    // A borrowed reference: it must not count down.
+    let task = ManuallyDrop::new(TaskRef(task));
     task.header().state().set_stage(Stage::Finished);
 }
 

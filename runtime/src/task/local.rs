@@ -80,7 +80,10 @@ impl<T: 'static> TaskLocal<T> {
 
     #[track_caller]
     fn replace(&'static self, value: Option<Rc<T>>) -> Option<T> {
-        let task = context::with_named("`TaskLocal::set`", |core| core.current_task());
+        let task = context::with_named("`TaskLocal::set`", |core| {
+            core.knows_locals.set(true);
+            core.current_task()
+        });
         let task = task.expect("`TaskLocal::set` was called on a loop, but not by a task");
         let former = task.with_new_extra(|extra| {
             let locals = &mut extra.locals;

@@ -77,7 +77,9 @@ pub(crate) struct Scheduler {
     tasks: Vec<Option<TaskRef>>,
     /// Free places, the last one freed last. Those in use cost nothing here.
     free: Vec<u32>,
-    alive: usize,
+    /// Not as wide as the counters below, or the compiler would count two of them at once
+    /// by a wide load, which waits for the narrow stores before it.
+    alive: u32,
     loop_id: u16,
     pub(crate) queue: RunQueue,
     /// Numbers that other than local wakes have put into the queue.
@@ -109,7 +111,7 @@ impl Scheduler {
 
     /// Tasks that haven't ended.
     pub(crate) fn alive(&self) -> usize {
-        self.alive
+        self.alive as usize
     }
 
     /// How many tasks were handed out to be polled. Reckoned from what the queue counts
@@ -354,18 +356,17 @@ impl SchedulerCell {
         unsafe { self.enter() }.remove(place)
     }
 
-    /// A new task, which is ready: `make` makes it for the place it gets, and is told of
-    /// the task in the place `parent`.
+    /// A new task, which is ready: `make` makes it for the place it gets, and may look at
+    /// the other tasks.
     #[inline(always)]
     pub(crate) fn add<T>(
         &self,
-        parent: u32,
-        make: impl FnOnce(WakeId, Option<&TaskRef>) -> TypedTask<T>,
+        make: impl FnOnce(WakeId, &Scheduler) -> TypedTask<T>,
     ) -> TypedTask<T> {
         // SAFETY: S3: `make` fills a block of memory and reads of the parent.
         let scheduler = unsafe { self.enter() };
         let id = scheduler.reserve();
-        let task = make(id, scheduler.get(parent));
+        let task = make(id, scheduler);
         // SAFETY: reserved above; `make` doesn't come here (S3).
         unsafe { scheduler.fill(id, task.task().clone(), true) };
         task
