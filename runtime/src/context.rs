@@ -160,6 +160,14 @@ pub fn forbid_blocking(what: &str, instead: &str) {
     }
 }
 
+/// [`EventLoop::prepare`](crate::EventLoop::prepare) of the loop that runs on this thread.
+///
+/// # Errors
+/// [`Error::NoLoop`]; [`Error::Os`] if the system refuses what it needs to sleep.
+pub fn prepare() -> Result<(), Error> {
+    try_with(Core::prepare).ok_or(Error::NoLoop)?
+}
+
 /// `Err` where [`with`] would panic.
 ///
 /// # Errors

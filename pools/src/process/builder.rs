@@ -5,6 +5,7 @@
 use crate::ipc::travel::Baggage;
 use crate::process::arena::Arena;
 use crate::process::codec::Bytes;
+use crate::process::control_group;
 use crate::process::encode::{encode, locate};
 use crate::process::error::Error;
 use crate::process::fork_server::ForkServer;
@@ -298,7 +299,8 @@ impl Builder {
     /// # Errors
     /// As `build`, and [`Error::NoLoop`] if no loop runs on this thread.
     pub fn build_on_loop(self) -> Result<ProcessPool, Error> {
-        threeply_runtime::context::check().map_err(Error::NoLoop)?;
+        // Descriptors may run out before the loop first sleeps.
+        supervisor::prepare_this_loop()?;
         let shared = self.start_workers()?;
         supervisor::on_this_loop(&shared).map_err(Error::NoLoop)?;
         Ok(ProcessPool {
@@ -315,6 +317,9 @@ impl Builder {
         let mut options = self.options;
         if options.workers == 0 {
             return Err(Error::NoWorkers);
+        }
+        if options.control_groups {
+            control_group::sweep();
         }
         let in_main = options.start_in_main;
         if !hook::in_place(in_main) {

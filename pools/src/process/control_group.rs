@@ -51,7 +51,6 @@ impl ControlGroup {
     /// `PermissionDenied` or `ReadOnlyFilesystem` where our own group isn't delegated to us.
     pub fn new(nonce: u64) -> io::Result<ControlGroup> {
         let ours = our_own()?;
-        sweep(&ours);
         let name = format!("{PREFIX}{}-{nonce:016x}", std::process::id());
         let group = ControlGroup {
             directory: ours.join(name),
@@ -126,8 +125,15 @@ fn our_own() -> io::Result<PathBuf> {
     version_2.next().ok_or(io::ErrorKind::NotFound.into())
 }
 
-/// Removes what processes that are no more have left behind: empty, or it stays.
-fn sweep(ours: &Path) {
+/// Removes what processes that are no more have left behind: empty, or it stays. For a
+/// pool that begins; it goes through our whole group.
+pub fn sweep() {
+    if let Ok(ours) = our_own() {
+        sweep_in(&ours);
+    }
+}
+
+fn sweep_in(ours: &Path) {
     let Ok(entries) = fs::read_dir(ours) else {
         return;
     };
@@ -140,5 +146,35 @@ fn sweep(ours: &Path) {
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_dead_left_is_removed_and_nothing_else() {
+        let ours = tempfile::tempdir().unwrap();
+        let me = std::process::id();
+        // Beyond the largest number that a process can have.
+        let dead = 1 << 23;
+        let stay = [
+            format!("{PREFIX}{me}-00"),
+            "other".into(),
+            format!("{PREFIX}x-00"),
+        ];
+        for name in stay.iter().chain([&format!("{PREFIX}{dead}-00")]) {
+            fs::create_dir(ours.path().join(name)).unwrap();
+        }
+        sweep_in(ours.path());
+        let left = fs::read_dir(ours.path()).unwrap().flatten();
+        let mut left: Vec<_> = left
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        left.sort();
+        let mut stay = stay.to_vec();
+        stay.sort();
+        assert_eq!(left, stay);
     }
 }

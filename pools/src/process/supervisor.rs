@@ -12,6 +12,7 @@
 //! Read before this: [`super::pump`] and [`super::death`]. Read after it:
 //! [`super::look`], what it does each time.
 
+use crate::process::error::Error;
 use crate::process::fork_server::client;
 use crate::process::limits;
 use crate::process::link::Link;
@@ -62,6 +63,21 @@ pub fn on_a_thread(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
         Ok(Err(error)) => Err(error),
         Err(gone) => Err(io::Error::other(gone)),
     }
+}
+
+/// Makes what the event loop that runs on this thread needs to sleep.
+///
+/// # Errors
+/// [`Error::NoLoop`], [`Error::Resources`]
+pub fn prepare_this_loop() -> Result<(), Error> {
+    let what = "the event loop of this thread can't be made ready to sleep";
+    threeply_runtime::context::prepare().map_err(|error| match error {
+        LoopError::NoLoop => Error::NoLoop(error),
+        other => Error::Resources {
+            what,
+            source: io::Error::other(other),
+        },
+    })
 }
 
 /// Hosts the supervisor on the event loop that runs on this thread.
@@ -159,15 +175,21 @@ async fn something_happens(
     deadline: Instant,
 ) {
     let mut timer = pin!(sleep_until(deadline));
+    let mut retry = pin!(sleep_until(Instant::now() + limits::START_RETRY));
     poll_fn(|context| {
+        let mut heard = Heard::default();
         // All are asked each time, so that each knows whom to wake.
-        let mut happened = is_rung(bell, context);
+        heard.note(is_rung(bell, context));
         for process in processes {
-            happened |= has_ended(process, context);
+            heard.note(has_ended(process, context));
         }
-        happened |= zygote.is_some_and(|zygote| zygote_has_ended(zygote, context));
-        happened |= timer.as_mut().poll(context).is_ready();
-        if happened {
+        if let Some(zygote) = zygote {
+            heard.note(zygote_has_ended(zygote, context));
+        }
+        if timer.as_mut().poll(context).is_ready()
+            || (heard.failed && retry.as_mut().poll(context).is_ready())
+            || heard.something
+        {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -176,35 +198,52 @@ async fn something_happens(
     .await;
 }
 
+/// What those who were asked said.
+#[derive(Default)]
+struct Heard {
+    something: bool,
+    /// One of them can't be watched now, so it is asked again after a while: at once, the
+    /// supervisor would do nothing else.
+    failed: bool,
+}
+
+impl Heard {
+    fn note(&mut self, said: Poll<io::Result<()>>) {
+        match said {
+            Poll::Ready(Ok(())) => self.something = true,
+            Poll::Ready(Err(_)) => self.failed = true,
+            Poll::Pending => {}
+        }
+    }
+}
+
 /// The bell isn't read: each ring is an edge, which is all that we wait for, and a read
 /// would wake us once more (the counter can be written to again, says the kernel). So
 /// nobody empties it but a ringer who finds it full.
-fn is_rung(bell: &Async<Bell>, context: &mut Context<'_>) -> bool {
+fn is_rung(bell: &Async<Bell>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     let mut rung = false;
-    let waits: Poll<io::Result<()>> = bell.poll_read_with(context, |_| {
+    let waits = bell.poll_read_with(context, |_| {
         rung = true;
         Err(io::ErrorKind::WouldBlock.into())
     });
-    rung || waits.is_ready()
+    if rung { Poll::Ready(Ok(())) } else { waits }
 }
 
-fn has_ended(process: &Async<Process>, context: &mut Context<'_>) -> bool {
-    let ended = process.poll_read_with(context, |process| {
+fn has_ended(process: &Async<Process>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    process.poll_read_with(context, |process| {
         if process.0.look_at_process() {
             Ok(())
         } else {
             Err(io::ErrorKind::WouldBlock.into())
         }
-    });
-    ended.is_ready()
+    })
 }
 
-fn zygote_has_ended(zygote: &Async<Zygote>, context: &mut Context<'_>) -> bool {
-    let ended = zygote.poll_read_with(context, |zygote| match zygote.0.has_ended() {
+fn zygote_has_ended(zygote: &Async<Zygote>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    zygote.poll_read_with(context, |zygote| match zygote.0.has_ended() {
         true => Ok(()),
         false => Err(io::ErrorKind::WouldBlock.into()),
-    });
-    ended.is_ready()
+    })
 }
 
 impl Shared {

@@ -151,9 +151,7 @@ impl EventLoop {
     /// If the process is a fork of the one that made the loop.
     pub fn prepare(&self) -> Result<(), Error> {
         self.core.refuse_fork();
-        let what = "make what it needs to sleep";
-        let prepared = self.core.prepare();
-        prepared.map_err(|source| Error::Os { what, source })
+        self.core.prepare()
     }
 
     /// Runs the loop until `future` is ready, and returns its output. Tasks that

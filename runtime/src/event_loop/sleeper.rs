@@ -151,10 +151,14 @@ impl Core {
     }
 
     /// Makes everything that a sleep needs.
-    pub(super) fn prepare(&self) -> io::Result<()> {
-        self.hang_the_bell()?;
-        self.timer(&mut self.sleeper.borrow_mut().timer)?;
-        Ok(())
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        let made = || {
+            self.hang_the_bell()?;
+            self.timer(&mut self.sleeper.borrow_mut().timer)?;
+            Ok(())
+        };
+        let what = "make what it needs to sleep";
+        made().map_err(|source| Error::Os { what, source })
     }
 
     /// Before a sleep that follows wakes from other threads: looks for more of them

@@ -4,9 +4,11 @@
 //! Each test runs in a worker of a pool, since what it takes away can't be had back.
 #![allow(unsafe_code)] // installs a filter of system calls
 
-use crate::{end, kill, until, watchdog};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use crate::{builder, end, kill, until, watchdog};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::TimeValLike;
 use std::fs::File;
+use std::time::Duration;
 use threeply_pools::process::{Error, JobError, ProcessPool};
 
 fn in_a_process_of_its_own(test: fn(())) {
@@ -126,6 +128,29 @@ fn a_running_pool_survives_the_want_of_descriptors() {
         drop(taken);
         until(|| pool.worker_pids().len() == 2);
         end(pool);
+    });
+}
+
+#[test]
+fn a_supervisor_on_a_loop_that_has_not_slept_yet_sleeps_without_descriptors() {
+    let _dog = watchdog();
+    in_a_process_of_its_own(|_: ()| {
+        threeply_runtime::block_on(async {
+            let pool = builder().workers(1).build_on_loop().unwrap();
+            let taken = take_all_descriptors();
+            assert_eq!(pool.submit(|n: u8| n, 1).unwrap().await.unwrap(), 1);
+            let used = || getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+            let before = used();
+            threeply_runtime::time::sleep(Duration::from_millis(300)).await;
+            let [user, system] = [
+                used().user_time() - before.user_time(),
+                used().system_time() - before.system_time(),
+            ];
+            let milliseconds = (user + system).num_milliseconds();
+            assert!(milliseconds < 100, "it spins: {milliseconds} ms");
+            drop(taken);
+            pool.shutdown_async(Duration::from_secs(20)).await;
+        });
     });
 }
 
