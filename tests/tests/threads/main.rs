@@ -2,6 +2,7 @@
 
 mod bridges;
 mod dumps;
+mod fits;
 mod iterators;
 mod many;
 mod random;
