@@ -93,9 +93,9 @@ pub struct Core {
     pub(super) collected: Cell<bool>,
     /// Whether polls are timed, published or traced: as of the beginning of the turn.
     pub(super) watched: Cell<bool>,
-    /// Whether there is anything to do before a task is popped: chance rules, or tasks
-    /// are many. As of the beginning of the turn.
-    pub(super) prepares: Cell<bool>,
+    /// Whether there is more to a poll than the poll: it is watched, chance rules, or
+    /// tasks are many. As of the beginning of the turn, or of a trace.
+    pub(super) careful: Cell<bool>,
     forks: u32,
     inspector: Inspector,
 }
@@ -128,7 +128,7 @@ impl Core {
             turn_budget: Cell::new(options.turn_budget),
             collected: Cell::new(false),
             watched: Cell::new(options.time_polls || publishes),
-            prepares: Cell::new(false),
+            careful: Cell::new(false),
             forks: super::fork::count(),
             inspector: Inspector::default(),
             options,
@@ -331,6 +331,7 @@ impl Core {
         if trace::BUILT_IN {
             self.watched
                 .set(self.options.time_polls || self.publishes || trace::is_on());
+            self.careful.set(self.careful.get() || self.watched.get());
         }
     }
 

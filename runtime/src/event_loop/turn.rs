@@ -77,8 +77,11 @@ impl Core {
         let mut full_since: Option<Instant> = None;
         loop {
             // Step 1.
-            self.prepares
-                .set(self.options.seed.is_some() || self.scheduler.borrow().are_many());
+            self.careful.set(
+                self.watched.get()
+                    || self.options.seed.is_some()
+                    || self.scheduler.borrow().are_many(),
+            );
             let budget = self.turn_budget.get();
             let mut left = budget;
             while self.run_tasks(&mut left, main_place) {
@@ -107,31 +110,43 @@ impl Core {
     #[inline(never)]
     fn run_tasks(&self, left: &mut u32, main_place: u32) -> bool {
         let mut polls = *left;
-        let mut is_mains = false;
-        while polls > 0
-            && !is_mains
-            && let Some((place, task)) = self.next()
-        {
+        while polls > 0 && !self.careful.get() {
+            let Some((place, task)) = self.scheduler.pop() else {
+                *left = polls;
+                return false;
+            };
             polls -= 1;
-            is_mains = place == main_place;
-            if !is_mains {
-                self.poll_task(place, task);
+            if place == main_place {
+                *left = polls;
+                return true;
             }
+            self.poll_task_plain(place, task);
         }
         *left = polls;
-        is_mains
+        self.run_carefully(left, main_place)
     }
 
-    #[inline(always)]
-    fn next(&self) -> Option<(u32, Borrowed)> {
-        if self.prepares.get() {
-            self.prepare_next();
-        }
-        self.scheduler.pop()
-    }
-
-    #[cold]
+    /// As [`run_tasks`](Self::run_tasks), with what is to be done beside the polls.
     #[inline(never)]
+    fn run_carefully(&self, left: &mut u32, main_place: u32) -> bool {
+        while *left > 0 {
+            self.prepare_next();
+            let Some((place, task)) = self.scheduler.pop() else {
+                return false;
+            };
+            *left -= 1;
+            if place == main_place {
+                return true;
+            }
+            if self.watched.get() {
+                self.poll_task_watched(place, task);
+            } else {
+                self.poll_task_plain(place, task);
+            }
+        }
+        false
+    }
+
     fn prepare_next(&self) {
         let mut scheduler = self.scheduler.borrow_mut();
         if scheduler.are_many() {
@@ -167,14 +182,6 @@ impl Core {
             let site = Some(task.site());
             self.remote.published().publish(task.id().get(), site, name);
         }
-    }
-
-    #[inline(always)]
-    fn poll_task(&self, place: u32, task: Borrowed) {
-        if self.watched.get() {
-            return self.poll_task_watched(place, task);
-        }
-        self.poll_task_plain(place, task);
     }
 
     #[cold]

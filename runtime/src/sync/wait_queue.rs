@@ -318,7 +318,7 @@ impl<A: Copy> WaitQueue<A> {
         slot.next = self.free;
         self.free = index;
         self.live -= 1;
-        if self.live == 0 && self.slots.len() > WAIT_QUEUE_KEEP {
+        if self.slots.len() > WAIT_QUEUE_KEEP && self.live == 0 {
             self.free_all();
         }
     }

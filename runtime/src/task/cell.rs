@@ -370,7 +370,7 @@ impl TaskRef {
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> bool {
         let header = self.header();
         if !header.state.begin_poll() {
-            self.cancel();
+            self.cancel_out_of_line();
             return true;
         }
         // SAFETY: C2 and C3: the stage was Waiting, so the payload is the future
@@ -380,10 +380,22 @@ impl TaskRef {
             return true; // `finish` has set the stage.
         }
         if !header.state.end_poll() {
-            self.cancel(); // It aborted itself, or was so while it ran.
+            self.cancel_out_of_line(); // It aborted itself, or was so while it ran.
             return true;
         }
         false
+    }
+
+    /// By value, so that the reference that polls can stay in a register.
+    #[inline(always)]
+    fn cancel_out_of_line(&self) {
+        #[cold]
+        #[inline(never)]
+        fn cancel(task: ManuallyDrop<TaskRef>) {
+            task.cancel();
+        }
+        // Not counted: it is gone before `self` is.
+        cancel(ManuallyDrop::new(TaskRef(self.0)));
     }
 
     /// Transition 4, in vain unless the task waits.
