@@ -8,6 +8,7 @@
 mod channels;
 mod locks;
 mod meeting;
+mod once;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Poll;
