@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use threeply_demos::http::server::conversation::Conversation;
-use threeply_demos::http::server::{Limits, Reply, Routes};
+use threeply_demos::http::server::{Limits, Reply, Routes, Server};
 use threeply_demos::http::stream::{read, write_all};
 use threeply_demos::limits;
 use threeply_runtime::cancel::CancellationToken;
 use threeply_runtime::io::{duplex, split};
-use threeply_runtime::net::TcpStream;
+use threeply_runtime::net::{TcpListener, TcpStream};
 use threeply_runtime::sys::pipe::open_fds;
 use threeply_runtime::time::sleep;
 use threeply_runtime::{EventLoop, spawn, stats};
@@ -159,6 +159,45 @@ fn dropping_a_server_cuts_its_connections_off() {
         assert_eq!(read_all(&mut busy).await, "");
         assert!(dropped.get(), "the handler is gone");
         assert!(TcpStream::connect(server.address).await.is_err());
+    });
+}
+
+#[test]
+fn who_outlasts_the_grace_is_cut_off_and_counted() {
+    on_loop(async {
+        let dropped = Rc::new(Cell::new(false));
+        let guard = dropped.clone();
+        let routes = hello().get("/never", move |_| {
+            let guard = SetOnDrop(guard.clone());
+            async move {
+                let _guard = guard;
+                std::future::pending().await
+            }
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::new(listener, routes, Limits::default());
+        let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown_token());
+        let server = spawn(server.run(Duration::from_millis(300)));
+        // One that is over, one that is idle, and one whose answer never comes.
+        let gone = raw(address, b"GET / HTTP/1.0\r\n\r\n").await;
+        assert!(gone.ends_with("hello"), "{gone}");
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        write_all(&mut idle, ASK).await.unwrap();
+        assert!(read_head(&mut idle).await.unwrap().contains("200 OK"));
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        write_all(&mut busy, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        while Rc::strong_count(&dropped) < 3 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        shutdown.cancel();
+        // The idle one ends on its own account; it has the end of its stream to read.
+        let idle = spawn(async move { read_all(&mut idle).await.len() });
+        assert_eq!(server.await.unwrap(), 1, "all but one have ended");
+        assert!(idle.await.is_ok());
+        assert_eq!(read_all(&mut busy).await, "");
+        assert!(dropped.get(), "the handler is gone");
     });
 }
 

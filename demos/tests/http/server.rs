@@ -1,12 +1,17 @@
 //! The server: protocol, limits, slow and broken clients, shutdown.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::Method;
+use threeply_demos::http::server::conversation::Conversation;
 use threeply_demos::http::server::{Limits, Reply, Routes};
 use threeply_demos::http::stream::{read, write_all};
+use threeply_runtime::cancel::CancellationToken;
+use threeply_runtime::io::{duplex, split};
 use threeply_runtime::net::TcpStream;
 use threeply_runtime::time::sleep;
+use threeply_runtime::{EventLoop, spawn};
 
 use crate::kit::{on_loop, raw, read_all, read_head, serve};
 
@@ -69,6 +74,39 @@ fn bodies_come_by_length_and_in_chunks() {
             all.contains("\r\n\r\nhelloHTTP/1.1 200") && all.ends_with("\r\n\r\nabcde"),
             "{all}"
         );
+    });
+}
+
+#[test]
+fn requests_are_understood_wherever_their_bytes_are_cut() {
+    let requests = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
+                     GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let event_loop = EventLoop::builder().virtual_time(true).build().unwrap();
+    event_loop.block_on(async {
+        for cut in 0..=requests.len() {
+            let (near, far) = duplex(4_096);
+            let server = spawn(async move {
+                let (limits, token) = (Rc::new(Limits::default()), CancellationToken::new());
+                let conversation = Conversation::new(far, None, limits, token);
+                conversation.run(&routes()).await;
+            });
+            let (mut reader, mut writer) = split(near);
+            for piece in [&requests[..cut], &requests[cut..]] {
+                write_all(&mut writer, piece).await.unwrap();
+                // Time passes when the server has done with what it has.
+                sleep(Duration::from_millis(1)).await;
+            }
+            let (mut all, mut block) = (Vec::new(), [0; 1_024]);
+            while let Ok(n @ 1..) = read(&mut reader, &mut block).await {
+                all.extend_from_slice(&block[..n]);
+            }
+            let all = String::from_utf8(all).unwrap();
+            assert_eq!(all.matches("HTTP/1.1 200 OK").count(), 2, "{cut}: {all}");
+            assert!(all.contains("\r\n\r\nabcHTTP/1.1"), "{cut}: {all}");
+            assert!(all.ends_with("\r\n\r\nhello"), "{cut}: {all}");
+            drop((reader, writer));
+            server.await.unwrap();
+        }
     });
 }
 

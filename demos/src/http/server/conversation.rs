@@ -9,8 +9,8 @@
 //!    │ (closed)        one last reply, then closed                     │
 //!    └─────────────────────────── 4 keep-alive ────────────────────────┘
 //! ```
-//! 1, 5: `wait_for_first_byte`; 2, 6: `read_head`; 3, 7:
-//! `read_body`; 4: `run`.
+//! 1, 5: `wait_for_first_bytes` (which mostly finds the whole head, and makes
+//! transition 2 as well); 2, 6: `read_head`; 3, 7: `read_body`; 4: `run`.
 //!
 //! Every wait has a limit, so that a client that is slow on purpose (the "slow
 //! loris") holds a connection for seconds, not for ever: the head as a whole,
@@ -26,7 +26,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -36,6 +36,7 @@ use threeply_runtime::time;
 
 use super::body::Chunks;
 use super::head::{self, Framing, Head, Refusal};
+use super::quiet::Quiet;
 use super::reply::{self, Content, Reply, Sending};
 use super::routes::{Request, Routes};
 use super::serve::Limits;
@@ -118,8 +119,10 @@ impl<S: Duplex + 'static> Conversation<S> {
     /// connection at once, in the middle of a reply or not; the handler that ran is
     /// dropped where it waited.
     pub async fn run(mut self, routes: &Routes) {
+        let shutdown = self.shutdown.clone();
+        let mut quiet = Quiet::new(&shutdown, self.limits.idle_timeout);
         loop {
-            match self.serve_one(routes).await {
+            match self.serve_one(routes, &mut quiet).await {
                 Ok(Next::Again) => {}
                 Ok(Next::Close) | Err(End::Close) => break,
                 Ok(Next::Upgrade(then)) => {
@@ -145,8 +148,8 @@ impl<S: Duplex + 'static> Conversation<S> {
         self.linger().await;
     }
 
-    async fn serve_one(&mut self, routes: &Routes) -> Result<Next, End> {
-        let head = self.read_head().await?;
+    async fn serve_one(&mut self, routes: &Routes, quiet: &mut Quiet<'_>) -> Result<Next, End> {
+        let head = self.read_head(quiet).await?;
         let body = self.read_body(&head).await?;
         let Head {
             method,
@@ -175,45 +178,61 @@ impl<S: Duplex + 'static> Conversation<S> {
         self.send(reply, &method, http11, keep_alive).await
     }
 
-    /// Transitions 1 and 5.
-    async fn wait_for_first_byte(&mut self) -> Result<(), End> {
+    /// Transitions 1 and 5, and 2 if the whole head has come: it is understood where
+    /// it arrived, and only what follows it is kept.
+    async fn wait_for_first_bytes(&mut self, quiet: &mut Quiet<'_>) -> Result<Option<Head>, End> {
         self.flush().await?;
         // Nothing is kept for a connection that says nothing: what comes first, mostly
         // a whole request, arrives in a place that all share, and is as large here as
         // it is. So it takes one system call to receive it, and no waiting buffer.
         self.buffer = Vec::new();
         (self.start, self.end) = (0, 0);
-        let stream = &mut self.stream;
-        let read = poll_fn(|cx| {
-            FIRST_BYTES.with_borrow_mut(|first| {
-                let read = Pin::new(&mut *stream).poll_read(cx, first);
-                read.map_ok(|n| first[..n].to_vec())
-            })
-        });
-        match time::timeout(self.limits.idle_timeout, self.shutdown.run(read)).await {
-            Ok(Ok(Ok(first))) if !first.is_empty() => {
-                self.end = first.len();
-                self.buffer = first;
-                Ok(())
+        quiet.begin();
+        poll_fn(|cx| {
+            if self.shutdown.is_cancelled() {
+                return Poll::Ready(Err(End::Close));
             }
-            _ => Err(End::Close),
-        }
+            FIRST_BYTES.with_borrow_mut(|first| {
+                match Pin::new(&mut self.stream).poll_read(cx, first) {
+                    Poll::Ready(Ok(n @ 1..)) => {
+                        let received = &first[..n];
+                        let (head, rest) = match head::parse_first(received)? {
+                            Some((head, length)) => (Some(head), &received[length..]),
+                            None => (None, received),
+                        };
+                        if !rest.is_empty() {
+                            self.buffer = rest.to_vec();
+                            self.end = rest.len();
+                        }
+                        Poll::Ready(Ok(head))
+                    }
+                    Poll::Ready(_closed_or_failed) => Poll::Ready(Err(End::Close)),
+                    Poll::Pending => quiet.poll_over(cx).map(|()| Err(End::Close)),
+                }
+            })
+        })
+        .await
     }
 
     /// Transitions 2 and 6.
-    async fn read_head(&mut self) -> Result<Head, End> {
+    async fn read_head(&mut self, quiet: &mut Quiet<'_>) -> Result<Head, End> {
+        let mut looked_at = 0;
         if self.start == self.end {
-            self.wait_for_first_byte().await?;
+            if let Some(head) = self.wait_for_first_bytes(quiet).await? {
+                return Ok(head);
+            }
+            looked_at = self.end;
         }
         // Most heads come whole, and need no look at the clock.
         let mut until = None;
-        let mut looked_at = 0;
         loop {
             let received = &self.buffer[self.start..self.end];
             // One that comes in pieces is parsed once: what a slow client sends byte by
             // byte must not be parsed byte by byte.
             let parsed = if looked_at == 0 {
                 head::parse_first(received)?
+            } else if looked_at == received.len() {
+                None
             } else {
                 match head::end(received, looked_at) {
                     Some(length) => Some((head::parse(&received[..length])?, length)),
@@ -411,19 +430,36 @@ enum Next {
     Upgrade(Box<dyn TakeOver>),
 }
 
-/// Writes all of `bytes`; each 64 KiB of them within `patience`.
+/// Writes all of `bytes`; each 64 KiB of them within `patience`. Mostly the kernel
+/// takes them at once, and no timer is made.
 async fn write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     bytes: &[u8],
     patience: Duration,
 ) -> io::Result<()> {
-    for piece in bytes.chunks(64 * 1024) {
-        match time::timeout(patience, stream::write_all(stream, piece)).await {
-            Ok(written) => written?,
-            Err(_elapsed) => return Err(io::ErrorKind::TimedOut.into()),
-        }
+    for mut piece in bytes.chunks(64 * 1024) {
+        let mut late = None;
+        poll_fn(|cx| {
+            let mut stream = Pin::new(&mut *stream);
+            let mut put = || {
+                while !piece.is_empty() {
+                    match ready!(stream.as_mut().poll_write(cx, piece))? {
+                        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        n => piece = &piece[n..],
+                    }
+                }
+                stream.as_mut().poll_flush(cx)
+            };
+            match put() {
+                Poll::Pending => Pin::new(late.get_or_insert_with(|| time::sleep(patience)))
+                    .poll(cx)
+                    .map(|()| Err(io::ErrorKind::TimedOut.into())),
+                put => put,
+            }
+        })
+        .await?;
     }
-    stream::flush(stream).await
+    Ok(())
 }
 
 /// Takes a target apart; the path is decoded, if there is anything to decode.

@@ -19,11 +19,11 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
-    /// What the body is. Apart from the headers, since most replies have no other,
-    /// and an empty map costs nothing.
+    /// What the body is. Apart from the headers, since most replies have no other.
     pub content_type: Option<HeaderValue>,
-    /// The other headers; those that frame the body are added when it is sent.
-    pub headers: HeaderMap,
+    /// The other headers, if any; those that frame the body are added when it is sent.
+    /// Boxed: a map is large, empty or not, and a reply is moved some times.
+    pub headers: Option<Box<HeaderMap>>,
     /// The body.
     pub body: Content,
 }
@@ -76,7 +76,7 @@ impl Reply {
         Reply {
             status,
             content_type: None,
-            headers: HeaderMap::new(),
+            headers: None,
             body: Content::Static(b""),
         }
     }
@@ -152,7 +152,7 @@ impl Reply {
         if name == header::CONTENT_TYPE {
             self.content_type = Some(value);
         } else {
-            self.headers.insert(name, value);
+            self.headers.get_or_insert_default().insert(name, value);
         }
         self
     }
@@ -207,7 +207,7 @@ pub fn write_head(
     if let Some(value) = &reply.content_type {
         put(out, &[b"content-type: ", value.as_bytes(), b"\r\n"]);
     }
-    for (name, value) in &reply.headers {
+    for (name, value) in reply.headers.iter().flat_map(|map| map.iter()) {
         let name = name.as_str().as_bytes();
         put(out, &[name, b": ", value.as_bytes(), b"\r\n"]);
     }

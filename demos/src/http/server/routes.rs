@@ -51,10 +51,6 @@ impl Request {
     ///
     /// # Errors
     /// The reply that says what is wrong with it (400).
-    #[expect(
-        clippy::result_large_err,
-        reason = "the error is the reply, sent at once"
-    )]
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Reply> {
         serde_json::from_slice(&self.body).map_err(|e| {
             Reply::text(format!("the body is not the JSON expected: {e}\n"))

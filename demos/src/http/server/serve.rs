@@ -1,11 +1,15 @@
 //! Accepting connections, and how it all ends.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use threeply_runtime as runtime;
+use threeply_runtime::AbortHandle;
 use threeply_runtime::cancel::CancellationToken;
 use threeply_runtime::net::TcpListener;
 use threeply_runtime::sync::local::Semaphore;
@@ -96,8 +100,7 @@ impl Server {
             shutdown,
         } = self;
         let places = Rc::new(Semaphore::new(limits.connections));
-        let cut_off = CancellationToken::new();
-        let _cuts_off_at_the_end = cut_off.clone().drop_guard();
+        let open = Open::default();
         loop {
             let next = async {
                 let place = places.clone().acquire_owned().await.expect("never closed");
@@ -122,11 +125,11 @@ impl Server {
             let _ = stream.set_nodelay(true);
             let conversation =
                 Conversation::new(stream, Some(peer), limits.clone(), shutdown.clone());
-            let (routes, cut_off) = (routes.clone(), cut_off.clone());
-            drop(runtime::spawn(async move {
-                let _ = cut_off.run(conversation.run(&routes)).await;
+            let routes = routes.clone();
+            open.spawn(async move {
+                conversation.run(&routes).await;
                 drop(place);
-            }));
+            });
         }
         drop(listener);
         let all_ended = places.acquire_many(limits.connections);
@@ -134,6 +137,52 @@ impl Server {
             return 0;
         }
         limits.connections - places.available_permits()
+    }
+}
+
+/// The tasks of the connections that are open; dropped, it aborts them.
+///
+/// Rejected: a token that each of them runs under. It would be asked at every poll,
+/// for what happens once, if at all.
+#[derive(Default)]
+struct Open {
+    last: Cell<u64>,
+    tasks: Rc<RefCell<HashMap<u64, AbortHandle>>>,
+}
+
+/// Takes a task's entry out when the task ends, in whatever way.
+struct Entry {
+    number: u64,
+    tasks: Rc<RefCell<HashMap<u64, AbortHandle>>>,
+}
+
+impl Open {
+    fn spawn(&self, connection: impl Future<Output = ()> + 'static) {
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        let tasks = self.tasks.clone();
+        let entry = Entry { number, tasks };
+        // It begins in a later turn, so its entry is there when it ends.
+        let task = runtime::spawn(async move {
+            connection.await;
+            drop(entry);
+        });
+        self.tasks.borrow_mut().insert(number, task.abort_handle());
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.tasks.borrow_mut().remove(&self.number);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let tasks = self.tasks.take();
+        tasks
+            .values()
+            .for_each(|task| task.abort_with("the server has ended"));
     }
 }
 
