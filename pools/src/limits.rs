@@ -41,6 +41,10 @@ pub const SEARCH_YIELD_AFTER: u32 = 24;
 /// pool of 1,000, and a search of [`SEARCH_ROUNDS`] still comes round it.
 pub const LANES_A_LOOK: usize = 32;
 
+/// How many jobs a thread that waits for the first of them names one by one in dumps:
+/// it makes the list each time that it goes to sleep.
+pub const JOBS_NAMED: usize = 16;
+
 /// Handles of threads beyond twice those alive, before the ended are let go.
 pub const ENDED_THREADS: usize = 16;
 

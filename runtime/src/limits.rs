@@ -147,6 +147,14 @@ pub const RECEIVE_PAUSE_BATCH: usize = 8;
 /// After a batch of this many items the receiver is the slower one, and pauses for nobody.
 pub const RECEIVE_BEHIND_BATCH: usize = 64;
 
+/// How many of a semaphore's or read-write lock's holders are known by name at a time.
+/// Each costs a word, and a comparison for those who come after it.
+pub const HOLDERS_KNOWN: usize = 4;
+
+/// How long [`inspect::why`](crate::inspect::why) waits for the dumps of other loops
+/// that it was led to. One that doesn't turn has none to give.
+pub const WHY_PATIENCE: Duration = Duration::from_millis(500);
+
 /// How many waits [`inspect::why`](crate::inspect::why) follows at most: more than
 /// that nobody reads.
 pub const WHY_STEPS: usize = 1_000;

@@ -26,6 +26,7 @@
 //! ```
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -38,7 +39,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::inspect::{self, WaitsFor};
+use crate::inspect::{self, JobId, WaitsFor, blocked};
 use crate::limits::{BLOCKING_IDLE, BLOCKING_THREADS};
 use crate::trace::{Kind, emit};
 
@@ -172,16 +173,29 @@ impl<T> Unblock<T> {
     #[track_caller]
     pub fn wait(self) -> Result<T, UnblockError> {
         crate::context::forbid_blocking("`Unblock::wait`", "`.await`");
+        let mut blocking = None;
         let mut guts = self.job.lock();
         loop {
             if let Some(result) = guts.take() {
                 return result;
             }
+            blocking.get_or_insert_with(|| blocked::until(vec![self.is_waited_for()]));
             guts = self
                 .job
                 .done
                 .wait(guts)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<T> Unblock<T> {
+    fn is_waited_for(&self) -> WaitsFor {
+        WaitsFor::Job {
+            job: JobId(Arc::as_ptr(&self.job).addr()),
+            what: Cow::Borrowed("a call on a blocking thread"),
+            site: None,
+            state: Cow::Borrowed(""),
         }
     }
 }
@@ -201,7 +215,7 @@ impl<T> Future for Unblock<T> {
         if changed {
             guts.waker = Some(cx.waker().clone());
         }
-        inspect::note(|| WaitsFor::Call);
+        inspect::note(|| self.is_waited_for());
         Poll::Pending
     }
 }
@@ -439,7 +453,7 @@ impl Shared {
                 let _ = panic::catch_unwind(AssertUnwindSafe(move || {
                     let address = address(&job);
                     emit(Kind::BlockingRun, line!(), address, 0);
-                    job.run();
+                    blocked::during(JobId(address as usize), || job.run());
                     emit(Kind::BlockingRunEnd, line!(), address, 0);
                     drop(job);
                 }));

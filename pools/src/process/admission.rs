@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use threeply_runtime::context::forbid_blocking;
+use threeply_runtime::inspect::{self, WaitsFor};
 
 /// Where a job was sent, if at once, and whether that worker was awake.
 pub type Admitted = (Option<Placed>, bool);
@@ -172,6 +173,7 @@ impl Future for Admission {
             Tried::Full(job) => {
                 self.place = Some(state.room.wait(self.place, context.waker()));
                 self.job = Some(job);
+                inspect::note(|| WaitsFor::other("room in the queue of a process pool"));
                 Poll::Pending
             }
         }

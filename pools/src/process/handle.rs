@@ -9,7 +9,7 @@
 //!
 //! Read before this: [`super::pump`] and [`super::cell`].
 
-use threeply_runtime::inspect::{self, WaitsFor};
+use threeply_runtime::inspect::{self, JobId, WaitsFor};
 
 use crate::process::cell::{Cell, News, Outcome};
 use crate::process::error::JobError;
@@ -125,8 +125,12 @@ impl<R> JobHandle<R> {
     fn is_waited_for(&self) -> WaitsFor {
         let target = Arc::as_ptr(&self.cell).cast();
         let place = self.pool.lock().place(target, Instant::now());
-        let label = &self.label;
-        WaitsFor::other(format!("a job of a process pool, {label}: {place}"))
+        WaitsFor::Job {
+            job: JobId(target.addr()),
+            what: format!("a job of a process pool, {}", self.label).into(),
+            site: None, // It stands in the label.
+            state: place.to_string().into(),
+        }
     }
 
     fn stop(&self, kill: bool) -> bool {

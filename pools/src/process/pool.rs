@@ -26,6 +26,7 @@ use std::task::Poll;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 use threeply_runtime::context::forbid_blocking;
+use threeply_runtime::inspect::{self, WaitsFor};
 
 /// A pool of worker processes that run functions of this program.
 ///
@@ -294,6 +295,7 @@ impl ProcessPool {
                 return Poll::Ready(ShutdownReport::new(&before, &state.tally));
             }
             state.room.for_the_end.push(context.waker().clone());
+            inspect::note(|| WaitsFor::other("the end of a process pool"));
             Poll::Pending
         })
         .await

@@ -1,5 +1,6 @@
 //! [`JobHandle`]: a spawned job as its spawner sees it.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use threeply_runtime::inspect::{self, WaitsFor};
+use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 use crate::error::JobError;
 use crate::limits;
@@ -123,6 +124,17 @@ impl<T> JobHandle<T> {
         self.job.completion().on_done(Box::new(callback));
     }
 
+    /// For dumps of who waits for it.
+    pub(crate) fn is_waited_for(&self) -> WaitsFor {
+        let claimed = self.job.completion().is_claimed();
+        WaitsFor::Job {
+            job: self.job.id(),
+            what: Cow::Borrowed("a job of a thread pool"),
+            site: Some(self.site),
+            state: Cow::Borrowed(if claimed { "runs" } else { "queued" }),
+        }
+    }
+
     fn wait_until(&mut self, deadline: Option<Instant>) -> Option<Result<T, JobError>> {
         assert!(!self.taken, "the job's result was taken before");
         if let Some(result) = self.try_take() {
@@ -134,6 +146,7 @@ impl<T> JobHandle<T> {
             if deadline.is_none() && context::with(|seat| seat.is_none()) {
                 waiting.look(|| self.is_finished(), || self.job.completion().ended_on());
             }
+            let mut told = None;
             blocking::blocking(|| {
                 loop {
                     if let Poll::Ready(result) = self.job.completion().poll_take(&mut cx) {
@@ -141,7 +154,10 @@ impl<T> JobHandle<T> {
                     }
                     let parker = &waiting.thread.parker;
                     match deadline {
-                        None => parker.park(),
+                        None => {
+                            told.get_or_insert_with(|| blocked::until(vec![self.is_waited_for()]));
+                            parker.park();
+                        }
                         Some(deadline) => {
                             if !parker.park_until(deadline) && Instant::now() >= deadline {
                                 self.job.completion().forget_waker();
@@ -222,14 +238,7 @@ impl<T> Future for JobHandle<T> {
         );
         match self.job.completion().poll_take(cx) {
             Poll::Pending => {
-                inspect::note(|| {
-                    let claimed = self.job.completion().is_claimed();
-                    let state = if claimed { "runs" } else { "queued" };
-                    let site = self.site;
-                    WaitsFor::other(format!(
-                        "a job of a thread pool, spawned at {site}: {state}"
-                    ))
-                });
+                inspect::note(|| self.is_waited_for());
                 Poll::Pending
             }
             Poll::Ready(result) => {

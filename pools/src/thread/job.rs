@@ -28,6 +28,7 @@ use crate::switch::UnsafeCell;
 use crate::thread::completion::Completion;
 use crate::thread::deque_model::Word;
 use crate::thread::seat::Seat;
+use threeply_runtime::inspect::JobId;
 use threeply_runtime::trace::{Kind, emit, is_on};
 
 /// Work in a queue: run once, or discarded once.
@@ -284,8 +285,10 @@ where
             }
             return;
         }
+        let outer = seat.lane.job.replace(self.0.addr().get());
         // SAFETY: as above.
         let outcome = unsafe { self.0.as_ref() }.call();
+        seat.lane.job.set(outer);
         let (free, unseen) = completion.finish_run(outcome);
         if let Some(JobError::Panicked(_)) = &unseen {
             seat.registry.panicked(unseen.expect("just seen"));
@@ -410,6 +413,11 @@ impl<T> SpawnedRef<T> {
     pub fn completion(&self) -> &Completion<T> {
         // SAFETY: alive until our side is released, in `drop`.
         &unsafe { self.job.as_ref() }.completion
+    }
+
+    /// The job's name in dumps.
+    pub fn id(&self) -> JobId {
+        JobId(self.job.addr().get())
     }
 
     fn spawned(&self) -> &'static SpawnedVTable {

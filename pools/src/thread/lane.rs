@@ -192,6 +192,9 @@ pub struct Lane {
     /// what was pushed since its beginning lies above the value of then.
     jobs_top: Cell<isize>,
     tag_hint: Cell<usize>,
+    /// The address of the job with a handle that the thread is at, the innermost, or 0:
+    /// for dumps of what such a job blocks on.
+    pub job: Cell<usize>,
     /// Has the lane been marked since it was last found empty? (See `lanes.rs`.)
     pub marked: Cell<bool>,
     /// Recorded joins around the current code, in first or second half, since its
@@ -239,6 +242,7 @@ impl Lane {
             jobs,
             jobs_top: Cell::new(0),
             tag_hint: Cell::new(0),
+            job: Cell::new(0),
             marked: Cell::new(false),
             level: Cell::new(0),
             enough: Cell::new(limits::UNPROMOTED_FORKS as u32),

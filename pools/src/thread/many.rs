@@ -14,6 +14,7 @@ use crate::limits;
 use crate::thread::handle::{JobHandle, refuse_on_event_loop};
 use crate::thread::registry::Registry;
 use crate::thread::{ThreadPool, blocking};
+use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 /// The places of jobs that have ended, in that order, and who waits for them.
 #[derive(Debug, Default)]
@@ -41,12 +42,14 @@ impl Ended {
         }
     }
 
-    fn wait(&self, deadline: Option<Instant>) -> Option<usize> {
+    fn wait<G>(&self, deadline: Option<Instant>, tell: impl Fn() -> Option<G>) -> Option<usize> {
         let mut inner = self.inner.lock().unwrap();
+        let mut told = None;
         loop {
             if let Some(place) = inner.places.pop_front() {
                 return Some(place);
             }
+            told = told.or_else(&tell);
             inner = match deadline {
                 None => self.bell.wait(inner).unwrap(),
                 Some(deadline) => {
@@ -107,13 +110,24 @@ impl<T> AsCompleted<T> {
         self.next_until(Instant::now().checked_add(limit))
     }
 
+    /// For dumps of who waits for them.
+    fn are_waited_for(&self) -> Vec<WaitsFor> {
+        // Of more, each wait would write a long list for nobody.
+        if self.left > limits::JOBS_NAMED {
+            return vec![WaitsFor::other(format!("one of {} jobs", self.left))];
+        }
+        let handles = self.handles.iter().flatten();
+        handles.map(JobHandle::is_waited_for).collect()
+    }
+
     fn next_until(&mut self, deadline: Option<Instant>) -> Option<(usize, Result<T, JobError>)> {
         if self.left == 0 {
             return None;
         }
         refuse_on_event_loop();
         let ended = &self.ended;
-        let place = blocking(|| ended.wait(deadline))?;
+        let tell = || (deadline.is_none()).then(|| blocked::until(self.are_waited_for()));
+        let place = blocking(|| ended.wait(deadline, tell))?;
         Some(self.take(place))
     }
 
@@ -129,6 +143,9 @@ impl<T> AsCompleted<T> {
                 Some(place) => Poll::Ready(place),
                 None => {
                     inner.waker = Some(cx.waker().clone());
+                    for handle in self.handles.iter().flatten() {
+                        inspect::note(|| handle.is_waited_for());
+                    }
                     Poll::Pending
                 }
             }

@@ -15,6 +15,7 @@ use crate::thread::lane::Lane;
 use crate::thread::seat::Seat;
 use crate::thread::sleep::Interest;
 use crate::thread::{context, cpus};
+use threeply_runtime::inspect::{JobId, blocked};
 
 enum Found {
     Fork(ForkRef),
@@ -28,6 +29,10 @@ pub fn main(seat: Seat) {
     if config.pin {
         cpus::pin_current_thread(index);
     }
+    blocked::know_jobs(|| {
+        let job = context::with(|seat| seat.map_or(0, |seat| seat.lane.job.get()));
+        (job != 0).then_some(JobId(job))
+    });
     context::occupy(&seat, || {
         if let Some(hook) = &config.on_start {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(index)));

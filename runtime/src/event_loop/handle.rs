@@ -18,7 +18,7 @@ use crate::context;
 use crate::error::Error;
 use crate::inspect::publish::Running;
 use crate::inspect::{Dump, DumpError};
-use crate::remote::table::LoopRemote;
+use crate::remote::table::{self, LoopRemote};
 use crate::task::cell::Extra;
 use crate::task::id::{TaskId, WakeId};
 use crate::task::join_error::{JoinError, Who};
@@ -53,7 +53,7 @@ pub struct Handle {
 pub(crate) struct Target {
     pub(super) handle: Handle,
     wake_id: WakeId,
-    id: TaskId,
+    pub(super) id: TaskId,
 }
 
 impl Handle {
@@ -77,6 +77,18 @@ impl Handle {
     /// [`Error::NoLoop`].
     pub fn try_current() -> Result<Handle, Error> {
         context::try_with(Core::handle).ok_or(Error::NoLoop)
+    }
+
+    /// A handle of the loop that has this number now, if one has.
+    pub(crate) fn of_loop(id: u16) -> Option<Handle> {
+        let remote = table::find(id)?;
+        let epoch = remote.epoch()?;
+        Some(Handle { remote, epoch })
+    }
+
+    /// The loop's number among those that there are.
+    pub(super) fn loop_id(&self) -> u16 {
+        self.remote.id()
     }
 
     /// Whether the loop has ended.

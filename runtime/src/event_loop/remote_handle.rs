@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::Target;
 use crate::context;
+use crate::inspect::blocked::{self, Blocking};
 use crate::inspect::{self, WaitsFor};
 use crate::switch::{Condvar, Mutex, MutexGuard, Weakening, weakened};
 use crate::task::JoinError;
@@ -42,6 +43,8 @@ struct State<T> {
     detached: bool,
     /// The task, once there is one.
     target: Option<Target>,
+    /// A thread waits and would tell what for, once there is a task.
+    would_tell: bool,
     abort: Option<Cow<'static, str>>,
 }
 
@@ -73,6 +76,7 @@ impl<T> Delivery<T> {
                 waker: None,
                 detached: false,
                 target: None,
+                would_tell: false,
                 abort: None,
             }),
             completed: Condvar::new(),
@@ -119,7 +123,35 @@ impl<T> Delivery<T> {
     pub(super) fn started(&self, target: Target) -> Option<Cow<'static, str>> {
         let mut state = self.lock();
         state.target = Some(target);
+        if state.would_tell {
+            self.completed.notify_all();
+        }
         state.abort.clone()
+    }
+
+    /// The task, if it has been begun.
+    fn target(&self) -> Option<Target> {
+        self.lock().target
+    }
+
+    /// As [`wait`](Self::wait), and tells dumps that it waits, by what `told` makes of
+    /// the task.
+    fn wait_aloud(&self, told: impl Fn(Option<Target>) -> WaitsFor) -> Result<T, JoinError> {
+        let mut state = self.lock();
+        let mut blocking: Option<(bool, Blocking)> = None;
+        loop {
+            if let Some(result) = state.take() {
+                return result;
+            }
+            let target = state.target;
+            let is_told = |(begun, _): &(bool, Blocking)| *begun == target.is_some();
+            if !blocking.as_ref().is_some_and(is_told) {
+                blocking = Some((target.is_some(), blocked::until(vec![told(target)])));
+            }
+            state.would_tell = target.is_none();
+            let waited = self.completed.wait(state);
+            state = waited.expect("no code panics under this lock");
+        }
     }
 
     /// Takes the result, or leaves the waker.
@@ -243,7 +275,8 @@ impl<T> RemoteHandle<T> {
     #[track_caller]
     pub fn wait(self) -> Result<T, JoinError> {
         context::forbid_blocking("`RemoteHandle::wait`", "`.await`");
-        self.delivery.wait()
+        self.delivery
+            .wait_aloud(|target| self.is_waited_for(target))
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`.
@@ -261,6 +294,15 @@ impl<T> RemoteHandle<T> {
             return Ok(self.delivery.wait());
         };
         self.delivery.wait_until(deadline).ok_or(self)
+    }
+
+    fn is_waited_for(&self, target: Option<Target>) -> WaitsFor {
+        WaitsFor::Remote {
+            task: target.map(|target| target.id),
+            loop_id: target.map_or(0, |target| target.handle.loop_id()),
+            name: self.name.clone(),
+            site: self.site,
+        }
     }
 
     /// As [`JoinHandle::abort`](crate::JoinHandle::abort): the loop hears of it
@@ -299,10 +341,7 @@ impl<T> Future for RemoteHandle<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = self.delivery.poll(cx);
         if polled.is_pending() {
-            inspect::note(|| WaitsFor::Remote {
-                name: self.name.clone(),
-                site: self.site,
-            });
+            inspect::note(|| self.is_waited_for(self.delivery.target()));
         }
         polled
     }

@@ -20,7 +20,7 @@
 //!     }
 //!     let why = inspect::why(one.id()).await.unwrap();
 //!     println!("{why}");
-//!     let deadlock = inspect::Finding::Deadlock(vec![one.id(), two.id()]);
+//!     let deadlock = inspect::Finding::Deadlock(vec![one.id().into(), two.id().into()]);
 //!     assert!(why.findings.contains(&deadlock));
 //! });
 //! ```
@@ -34,21 +34,42 @@
 //! | nobody: it is told | the report of [`shutdown`](crate::EventLoop::shutdown), the [watchdog] |
 //!
 //! # What it costs
-//! Nothing while nobody asks, but for the name of who took a lock (one store a
-//! lock). A dump polls every parked task twice more than it would have been
-//! polled; see [`round`] for how it is done.
+//! Nothing while nobody asks, but for the names of those who took a lock: one store for
+//! a mutex; a comparison and a store for a permit or a read lock, and the same when it
+//! is given back; a store for an item that is received from a channel. A thread that
+//! blocks until a task or a job ends is put on a list first. A dump polls every parked
+//! task twice more than it would have been polled; see [`round`] for how it is done.
+//!
+//! # Beyond the loop
+//! - A task that waits for a job (a call by [`unblock`](crate::unblock()), a job of a
+//!   thread pool) leads to what the job's thread blocks on, if that is another task or
+//!   job: see [`blocked`]. So a task that awaits a job that waits for the task by a
+//!   [`RemoteHandle`](crate::RemoteHandle) is found.
+//! - [`why`] follows a wait to the tasks of other loops of the process and asks those
+//!   loops too. The dumps are then of different moments, so only what is found twice is
+//!   told.
 //!
 //! # What it can't see
 //! - Waits in futures of other crates, unless they end in ours. A task of which
 //!   nothing is known waits for "something that the loop doesn't know".
 //! - Children of a foreign combinator that polls only those that were woken
 //!   (`FuturesUnordered`). Ours are polled.
-//! - Who would set an event, send a message, or release a permit: that may be
-//!   anybody. Only locks have holders.
+//! - Who would set an event, send a message, or add permits: that may be anybody. Locks,
+//!   permits and a channel's receiver have known hands. Those are the hands that took it;
+//!   a guard that was passed on is still told as the first one's.
+//! - More than [four](crate::limits::HOLDERS_KNOWN) holders of one semaphore or lock at
+//!   a time: then it knows that there are others, and calls nothing that waits for
+//!   permits of it stuck.
+//! - A lock in the hands of a thread outside of all loops: it is told as that, and leads
+//!   nowhere.
+//! - What goes on in another process. A task that awaits a job of a process pool tells
+//!   which worker has the job, and since when; there the way ends. A job that waits, by a
+//!   channel or lock of shared memory, for the very task that awaits it isn't found.
 //!
-//! Reading order: [`wait`], [`round`], [`graph`],
+//! Reading order: [`wait`], [`blocked`], [`round`], [`graph`],
 //! [`publish`], [`watchdog`], [`on_signal`].
 
+pub mod blocked;
 pub mod graph;
 pub mod on_signal;
 pub mod publish;
@@ -58,19 +79,23 @@ pub mod watchdog;
 pub(crate) mod watcher;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use crate::context;
+use crate::event_loop::Handle;
+use crate::limits::WHY_PATIENCE;
 use crate::sync::local::oneshot;
 use crate::task::{TaskId, TaskInfo};
 use round::Told;
 
-pub use graph::{Finding, Step, Why};
+pub use blocked::Blocked;
+pub use graph::{Finding, Party, Step, Why};
 pub use publish::Running;
-pub use wait::{About, Holder, SyncKind, SyncWait, WaitsFor};
+pub use wait::{About, Holder, JobId, SyncKind, SyncWait, WaitsFor};
 
 /// All tasks of a loop at one moment, and what they wait for.
 ///
@@ -83,11 +108,53 @@ pub struct Dump {
     pub loop_name: Option<Cow<'static, str>>,
     /// The tasks that hadn't ended, oldest first.
     pub tasks: Vec<TaskInfo>,
+    /// The threads of the process that block until a task or a job ends.
+    pub blocked: Vec<Blocked>,
 }
 
 impl Dump {
     pub(crate) fn new(loop_name: Option<Cow<'static, str>>, tasks: Vec<TaskInfo>) -> Dump {
-        Dump { loop_name, tasks }
+        Dump {
+            loop_name,
+            tasks,
+            blocked: blocked::look(),
+        }
+    }
+
+    /// Adds what another loop says of itself, and finds its tasks in what was told here,
+    /// and the other way round.
+    fn add(&mut self, other: Dump) {
+        self.tasks.extend(other.tasks);
+        self.tasks.sort_unstable_by_key(|task| task.id);
+        self.blocked = other.blocked; // The newer one.
+        let words = self.tasks.iter().map(|task| (task.word as u64, task.id));
+        let words: HashMap<u64, TaskId> = words.collect();
+        let resolve = |holder: &mut Holder| {
+            if let Holder::OtherLoop(_, word) = holder
+                && let Some(task) = words.get(word)
+            {
+                *holder = Holder::Task(*task);
+            }
+        };
+        let waits = self.tasks.iter_mut().flat_map(|task| &mut task.waits_for);
+        for what in waits {
+            if let WaitsFor::Sync(wait) = what {
+                wait.known_mut().for_each(resolve);
+            }
+        }
+    }
+
+    /// A loop that waits lead to and that isn't among `asked`.
+    fn leads_to_loop(&self, asked: &[u16]) -> Option<u16> {
+        let of_tasks = self.tasks.iter().flat_map(|task| &task.waits_for);
+        let of_threads = self.blocked.iter().flat_map(|thread| &thread.waits_for);
+        let loops = of_tasks.chain(of_threads).flat_map(|what| match what {
+            WaitsFor::Remote { loop_id, .. } => vec![*loop_id],
+            WaitsFor::Sync(wait) => wait.loops(),
+            _ => Vec::new(),
+        });
+        let mut new = loops.filter(|id| *id != 0 && !asked.contains(id));
+        new.next()
     }
 
     /// The task with this number. O(log n).
@@ -106,6 +173,9 @@ impl fmt::Display for Dump {
         }
         for task in &self.tasks {
             write!(f, "\n  {task}")?;
+        }
+        for blocked in &self.blocked {
+            write!(f, "\n  {blocked}")?;
         }
         for finding in self.findings() {
             write!(f, "\n  {finding}")?;
@@ -174,12 +244,40 @@ pub fn dump() -> impl Future<Output = Dump> {
 /// Why a task of the loop that runs on this thread doesn't go on: what it waits
 /// for, whom that leads to, and what is wrong there. `None` if it has ended.
 ///
+/// Other loops to which its waits lead are asked too, for at most [`WHY_PATIENCE`] each;
+/// [the module](self) tells what it can't see.
+///
 /// Dropping the future is harmless.
 ///
 /// # Panics
 /// Outside of a loop, with advice.
 pub async fn why(task: TaskId) -> Option<Why> {
-    dump().await.why(task)
+    let (loops, mut why) = look_around(task).await;
+    if loops > 1
+        && let Some(why) = &mut why
+    {
+        // Dumps of different moments may show a cycle that never was.
+        let again = look_around(task).await.1?.findings;
+        why.findings.retain(|finding| again.contains(finding));
+    }
+    why
+}
+
+/// One look at this loop and at those to which it leads; how many these are.
+async fn look_around(task: TaskId) -> (usize, Option<Why>) {
+    let mut dump = dump().await;
+    let mut asked = vec![context::with_named("`inspect::why`", |core| core.loop_id())];
+    while let Some(id) = dump.leads_to_loop(&asked) {
+        asked.push(id);
+        let Some(handle) = Handle::of_loop(id) else {
+            continue;
+        };
+        let other = crate::unblock(move || handle.dump(WHY_PATIENCE)).await;
+        if let Ok(Ok(other)) = other {
+            dump.add(other);
+        }
+    }
+    (asked.len(), dump.why(task))
 }
 
 /// `future`, which is told in dumps to wait for `what` as long as it does. As

@@ -244,7 +244,7 @@ impl Core {
         self.look_who_holds_numbers(&mut snapshot);
         for (task, told) in round.answers {
             for told in told {
-                let what = resolve(self, &snapshot, told);
+                let what = resolve(self, &snapshot, task, told);
                 snapshot.add(task, what);
             }
         }
@@ -252,32 +252,31 @@ impl Core {
     }
 }
 
-fn resolve(core: &Core, snapshot: &Snapshot, told: Told) -> WaitsFor {
+fn resolve(core: &Core, snapshot: &Snapshot, asked: TaskId, told: Told) -> WaitsFor {
     let (about, address) = match told {
         Told::Plain(what) => return what,
         Told::Sync { about, address } => (about, address),
     };
-    let holder = |word: usize| {
-        if word == 0 {
-            return None;
-        }
-        Some(match snapshot.find(word) {
-            Some(task) => Holder::Task(task),
-            // Addresses, which other wakers hold, have no such upper bits.
-            None => match WakeId(word as u64).loop_id() {
-                0 => Holder::Outside,
-                id if id == core.loop_id() => Holder::EndedTask,
-                id => Holder::OtherLoop(id),
-            },
-        })
+    let holder = |word: usize| match snapshot.find(word) {
+        Some(task) => Holder::Task(task),
+        // Addresses, which other wakers hold, have no such upper bits.
+        None => match WakeId(word as u64).loop_id() {
+            0 => Holder::Outside,
+            id if id == core.loop_id() => Holder::EndedTask,
+            id => Holder::OtherLoop(id, word as u64),
+        },
     };
+    let if_any = |word: usize| (word != 0).then(|| holder(word));
     WaitsFor::Sync(SyncWait {
         kind: about.kind,
         address,
-        holder: holder(about.holder),
-        exclusive: about.exclusive,
-        handed: about.handed,
-        sender_made_by: holder(about.sender_made_by),
+        holders: about.holders.into_iter().map(holder).collect(),
+        all_known: about.all_known,
+        handed_to: if_any(about.handed_to),
+        // Whoever stands in front waits for those who hold it, and not for itself.
+        ahead: if_any(about.ahead).filter(|ahead| *ahead != Holder::Task(asked)),
+        receiver: if_any(about.receiver),
+        sender_made_by: if_any(about.sender_made_by),
         detail: about.detail,
     })
 }

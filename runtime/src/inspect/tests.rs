@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ async fn settle() {
 
 fn named<F: Future + 'static>(name: &'static str, future: F) -> JoinHandle<F::Output> {
     task::Builder::new().name(name).spawn(future)
+}
+
+fn own_id() -> crate::TaskId {
+    task::current().expect("in a task").id
 }
 
 /// A dump in which nobody is ready: a waker of a former loop with the same number,
@@ -290,7 +295,10 @@ fn a_deadlock_of_two_tasks_on_two_mutexes_is_found() {
         });
         settle().await;
         let why = calm_dump().await.why(one.id()).unwrap();
-        assert_eq!(why.findings, [Finding::Deadlock(vec![one.id(), two.id()])]);
+        assert_eq!(
+            why.findings,
+            [Finding::Deadlock(vec![one.id().into(), two.id().into()])]
+        );
         let text = why.to_string();
         assert!(
             text.contains("'one'") && text.contains("\n  task") && text.contains("'two'"),
@@ -323,7 +331,10 @@ fn a_deadlock_of_locks_that_cross_threads_is_found_too() {
         assert!(send.send(waiter).is_ok());
         settle().await;
         let found = calm_dump().await.findings();
-        assert_eq!(found, [Finding::Deadlock(vec![holder.id(), id])]);
+        assert_eq!(
+            found,
+            [Finding::Deadlock(vec![holder.id().into(), id.into()])]
+        );
     });
 }
 
@@ -339,7 +350,7 @@ fn a_cycle_that_a_timeout_will_break_is_no_deadlock() {
         settle().await;
         let found = calm_dump().await.findings();
         assert!(
-            found.contains(&Finding::Cycle(vec![waiter.id()])),
+            found.contains(&Finding::Cycle(vec![waiter.id().into()])),
             "{found:?}"
         );
         assert!(
@@ -374,14 +385,15 @@ fn a_lock_that_a_future_holds_which_nobody_polls_is_named() {
         let WaitsFor::Sync(wait) = &why.task.waits_for[0] else {
             panic!("{why}");
         };
-        assert!(wait.handed, "{why}");
+        assert_eq!(wait.handed_to, Some(Holder::Task(victim.id())), "{why}");
         let found = Finding::NotPolled {
             task: victim.id(),
             address: wait.address,
         };
         assert!(why.findings.contains(&found), "{why}");
         assert!(
-            why.findings.contains(&Finding::Deadlock(vec![victim.id()])),
+            why.findings
+                .contains(&Finding::Deadlock(vec![victim.id().into()])),
             "{why}"
         );
     });
@@ -426,7 +438,7 @@ fn a_task_that_joins_itself_is_found() {
         *own.borrow_mut() = Some(task);
         settle().await;
         let why = calm_dump().await.why(id).unwrap();
-        assert_eq!(why.findings, [Finding::Deadlock(vec![id])]);
+        assert_eq!(why.findings, [Finding::Deadlock(vec![id.into()])]);
         assert!(why.to_string().contains("waits for itself"), "{why}");
     });
 }
@@ -450,6 +462,302 @@ fn a_receiver_whose_task_has_the_only_sender_is_named() {
         assert!(dump.why(innocent.id()).unwrap().findings.is_empty());
         drop(sender);
     });
+}
+
+#[test]
+fn permits_and_read_locks_have_holders_and_lead_into_cycles() {
+    // Two tasks, each with one of two things in hand, wait for the other one.
+    fn cross<G1: 'static, G2: 'static, A, B>(
+        one: impl AsyncFn() -> G1 + 'static,
+        one_more: impl AsyncFn() -> A + 'static,
+        two: impl AsyncFn() -> G2 + 'static,
+        two_more: impl AsyncFn() -> B + 'static,
+    ) {
+        block_on(async {
+            let first = spawn(async move {
+                let _held = one().await;
+                yield_now().await;
+                two_more().await;
+            });
+            let second = spawn(async move {
+                let _held = two().await;
+                yield_now().await;
+                one_more().await;
+            });
+            settle().await;
+            let dump = calm_dump().await;
+            let deadlock = Finding::Deadlock(vec![first.id().into(), second.id().into()]);
+            assert_eq!(dump.findings(), [deadlock], "{dump}");
+        });
+    }
+    let permit = |semaphore: &Rc<local::Semaphore>| {
+        let semaphore = semaphore.clone();
+        async move || semaphore.clone().acquire_owned().await.unwrap()
+    };
+    let (a, b) = (
+        Rc::new(local::Semaphore::new(1)),
+        Rc::new(local::Semaphore::new(1)),
+    );
+    cross(permit(&a), permit(&a), permit(&b), permit(&b));
+
+    let lock = Arc::new(shared::RwLock::new(()));
+    let read = |lock: &Arc<shared::RwLock<()>>| {
+        let lock = lock.clone();
+        async move || lock.clone().read_owned().await
+    };
+    let writer = lock.clone();
+    let write = async move || drop(writer.clone().write_owned().await);
+    cross(read(&lock), write, permit(&a), permit(&a));
+}
+
+#[test]
+fn one_holder_of_a_permit_who_can_go_on_is_enough_and_one_reader_who_cannot() {
+    block_on(async {
+        let semaphore = Rc::new(local::Semaphore::new(2));
+        let lock = Rc::new(local::RwLock::new(()));
+        let (permits, reads) = (semaphore.clone(), lock.clone());
+        let _works = spawn(async move {
+            let (_permit, _read) = (permits.acquire().await, reads.read().await);
+            sleep(Duration::from_secs(60)).await;
+        });
+        let (permits, reads) = (semaphore.clone(), lock.clone());
+        let (send, receive) = local::oneshot::channel::<JoinHandle<()>>();
+        let stuck = spawn(async move {
+            let (_permit, _read) = (permits.acquire().await, reads.read().await);
+            let _ = receive.await.unwrap().await;
+        });
+        settle().await;
+        let permits = semaphore.clone();
+        let waits = spawn(async move { drop(permits.acquire().await) });
+        let id = waits.id();
+        assert!(send.send(waits).is_ok());
+        settle().await;
+        let dump = calm_dump().await;
+        let cycle = Finding::Cycle(vec![stuck.id().into(), id.into()]);
+        assert_eq!(dump.findings(), [cycle], "{dump}");
+
+        // The same with the lock: a writer needs both readers gone.
+        let reads = lock.clone();
+        let (send, receive) = local::oneshot::channel::<JoinHandle<()>>();
+        let inner = lock.clone();
+        let stuck = spawn(async move {
+            let _read = inner.read().await;
+            let _ = receive.await.unwrap().await;
+        });
+        settle().await;
+        let writes = spawn(async move { drop(reads.write().await) });
+        let id = writes.id();
+        assert!(send.send(writes).is_ok());
+        settle().await;
+        let deadlock = Finding::Deadlock(vec![stuck.id().into(), id.into()]);
+        let dump = calm_dump().await;
+        assert!(dump.findings().contains(&deadlock), "{dump}");
+    });
+}
+
+#[test]
+fn a_reader_who_asks_again_behind_a_writer_is_found_unless_the_writer_may_give_up() {
+    for gives_up in [false, true] {
+        block_on(async {
+            let lock = Rc::new(local::RwLock::new(()));
+            let (reads, writes) = (lock.clone(), lock);
+            let reader = spawn(async move {
+                let _first = reads.read().await;
+                yield_now().await;
+                yield_now().await;
+                let _second = reads.read().await;
+            });
+            let writer = spawn(async move {
+                if gives_up {
+                    let _ = timeout(Duration::from_secs(60), writes.write()).await;
+                } else {
+                    drop(writes.write().await);
+                }
+            });
+            settle().await;
+            let dump = calm_dump().await;
+            let parties = vec![reader.id().into(), writer.id().into()];
+            let expected = match gives_up {
+                true => Finding::Cycle(parties),
+                false => Finding::Deadlock(parties),
+            };
+            assert_eq!(dump.findings(), [expected], "{dump}");
+        });
+    }
+}
+
+#[test]
+fn a_permit_that_is_split_forgotten_or_given_to_another_task_is_told_as_it_is() {
+    block_on(async {
+        let semaphore = Rc::new(local::Semaphore::new(3));
+        let held = async |what: &str| {
+            let permits = semaphore.clone();
+            let waits = spawn(async move { drop(permits.acquire_many(3).await) });
+            settle().await;
+            let dump = calm_dump().await;
+            let told = dump.task(waits.id()).unwrap().to_string();
+            assert!(told.contains(what), "{told}");
+            waits.abort();
+            settle().await;
+        };
+        let me = own_id();
+        let mut permit = semaphore.acquire_many(2).await.unwrap();
+        held(&format!("wait, held by task {me})")).await;
+        let split = permit.split(1).unwrap();
+        held(&format!("wait, held by task {me} and task {me})")).await;
+        permit.merge(split);
+        held(&format!("wait, held by task {me})")).await;
+        let rest = permit.split(2).unwrap();
+        drop(permit);
+        held(&format!("wait, held by task {me})")).await;
+        rest.forget();
+        held("1 free, 1 wait)").await;
+        let crowd = Rc::new(local::Semaphore::new(9));
+        let all: Vec<_> = (0..9).map(|_| crowd.try_acquire().unwrap()).collect();
+        let waits = spawn({
+            let crowd = crowd.clone();
+            async move { drop(crowd.acquire().await) }
+        });
+        settle().await;
+        let dump = calm_dump().await;
+        let told = dump.task(waits.id()).unwrap().to_string();
+        assert_eq!(
+            told.matches("task ").count(),
+            1 + crate::limits::HOLDERS_KNOWN
+        );
+        assert!(told.ends_with("and others)"), "{told}");
+        drop(all);
+    });
+}
+
+#[test]
+fn two_tasks_that_fill_each_others_channels_are_found() {
+    block_on(async {
+        let (to_b, mut at_b) = local::mpsc::channel::<u8>(1);
+        let (to_a, mut at_a) = local::mpsc::channel::<u8>(1);
+        let a = spawn(async move {
+            let _ = to_b.send(0).await;
+            at_a.recv().await;
+            while to_b.send(0).await.is_ok() {}
+        });
+        let b = spawn(async move {
+            let _ = to_a.send(0).await;
+            at_b.recv().await;
+            while to_a.send(0).await.is_ok() {}
+        });
+        settle().await;
+        let why = calm_dump().await.why(a.id()).unwrap();
+        let deadlock = Finding::Deadlock(vec![a.id().into(), b.id().into()]);
+        assert_eq!(why.findings, [deadlock], "{why}");
+        assert!(
+            why.to_string()
+                .contains(&format!("last received from by task {}", b.id())),
+            "{why}"
+        );
+    });
+}
+
+#[test]
+fn a_call_on_a_blocking_thread_that_waits_for_the_task_that_awaits_it_is_found() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    event_loop.block_on(async {
+        let (send, receive) = std::sync::mpsc::channel::<crate::RemoteHandle<()>>();
+        let task = handle.spawn(async move || {
+            let call = crate::unblock(move || receive.recv().unwrap().wait());
+            let _ = call.await;
+        });
+        assert!(send.send(task).is_ok());
+        let (id, why) = loop {
+            let dump = calm_dump().await;
+            let other = |task: &&TaskInfo| task.id != own_id();
+            let task = dump.tasks.iter().find(other).map(|task| task.id);
+            // Both the task and the thread have come to where they wait.
+            if let Some(id) = task
+                && let Some(why) = super::why(id).await
+                && !why.findings.is_empty()
+            {
+                break (id, why);
+            }
+        };
+        let [Finding::Deadlock(parties)] = &why.findings[..] else {
+            panic!("{why}")
+        };
+        assert_eq!(parties[0], Party::Task(id));
+        assert!(matches!(parties[1..], [Party::Job(_)]), "{why}");
+        let text = why.to_string();
+        assert!(
+            text.contains("on thread 'unblock-") && text.contains(&format!("remote task {id}")),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn a_cycle_through_two_loops_is_found_from_either() {
+    use std::sync::mpsc::channel;
+    let (tell, other_handle) = channel();
+    let stop = Arc::new(shared::Notify::new());
+    let stopped = stop.clone();
+    let other = std::thread::spawn(move || {
+        let event_loop = EventLoop::new().unwrap();
+        tell.send(event_loop.handle()).unwrap();
+        event_loop.block_on(stopped.notified());
+    });
+    let other_handle = other_handle.recv().unwrap();
+    let mutex = Arc::new(shared::Mutex::new(()));
+    block_on(async {
+        // A task has the lock, and waits for one of the other loop, which waits for it.
+        let there = mutex.clone();
+        let guard = mutex.clone().lock_owned().await;
+        let remote = other_handle.spawn(async move || drop(there.lock().await));
+        let holder = spawn(async move {
+            let _guard = guard;
+            let _ = remote.await;
+        });
+        let why = loop {
+            let why = super::why(holder.id()).await.unwrap();
+            if why.steps.len() > 1 {
+                break why;
+            }
+        };
+        // The guard was taken by the main task and passed on: no cycle, but the way is
+        // shown, through the other loop and back.
+        let me = own_id();
+        assert!(why.findings.is_empty(), "{why}");
+        assert_eq!(why.steps[1].leads_to, [Party::Task(me)], "{why}");
+        holder.abort();
+    });
+    let mutex = Arc::new(shared::Mutex::new(()));
+    block_on(async {
+        let there = mutex.clone();
+        let holder = spawn(async move {
+            let _guard = mutex.lock().await;
+            let there = there.clone();
+            let remote = other_handle.spawn(async move || drop(there.lock().await));
+            let _ = remote.await;
+        });
+        let found = loop {
+            let why = super::why(holder.id()).await.unwrap();
+            if let [Finding::Deadlock(parties)] = &why.findings[..] {
+                break parties.clone();
+            }
+        };
+        let [one, two] = found[..] else {
+            panic!("{found:?}")
+        };
+        assert!(one == holder.id().into() || two == holder.id().into());
+        // And from there.
+        let Party::Task(there) = (if one == holder.id().into() { two } else { one }) else {
+            panic!("{found:?}")
+        };
+        let why = other_handle.spawn(async move || super::why(there).await);
+        let why = why.await.unwrap().unwrap();
+        assert_eq!(why.findings, [Finding::Deadlock(found)], "{why}");
+        holder.abort();
+    });
+    stop.notify_one();
+    other.join().unwrap();
 }
 
 #[test]
@@ -501,7 +809,7 @@ fn the_report_of_a_shutdown_says_what_the_rest_waited_for() {
     assert!(
         report
             .findings
-            .contains(&Finding::Deadlock(vec![stuck.id()])),
+            .contains(&Finding::Deadlock(vec![stuck.id().into()])),
         "{report}"
     );
     let text = report.to_string();
@@ -537,7 +845,8 @@ fn a_dump_can_be_had_from_outside() {
         let asked = crate::unblock(move || handle.dump(Duration::from_secs(60))).await;
         let dump = asked.unwrap().unwrap();
         assert_eq!(dump.tasks.len(), 2);
-        assert_eq!(dump.tasks[0].waits_for, [WaitsFor::Call]);
+        let wait = &dump.tasks[0].waits_for[..];
+        assert!(matches!(wait, [WaitsFor::Job { .. }]), "{dump}");
         let waiter = dump.tasks[1].to_string();
         assert!(
             waiter.contains("'waiter'") && waiter.contains("an event"),

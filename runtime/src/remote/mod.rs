@@ -163,6 +163,12 @@ impl<J> Remote<J> {
         mailbox.epoch == epoch && mailbox.open
     }
 
+    /// The number of the loop that takes calls now, if one does.
+    pub fn epoch(&self) -> Option<u64> {
+        let mailbox = lock(&self.mailbox);
+        mailbox.open.then_some(mailbox.epoch)
+    }
+
     // ---- called by the loop's thread only ----
 
     /// Begins the service for a new loop, and returns its number. The state is left

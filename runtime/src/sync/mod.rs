@@ -41,6 +41,7 @@ pub mod coop;
 pub mod errors;
 pub mod event;
 pub mod family;
+pub mod holders;
 pub mod limiter;
 pub mod local;
 pub mod mpsc;

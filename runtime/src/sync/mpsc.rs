@@ -69,13 +69,18 @@ pub struct State<T> {
     /// The data word of the waker of the task that made the last sender, for a
     /// dump.
     sender_made_by: usize,
+    /// The data word of the waker of the task that received last, for a dump.
+    received_by: usize,
 }
 
 impl<T> State<T> {
     /// The line for a free slot.
     const SLOTS: Line<State<T>> = Line {
         leave: State::leave_slots,
-        about: |state| state.slots.about(),
+        about: |state| About {
+            receiver: state.received_by,
+            ..state.slots.about()
+        },
     };
 
     /// The line for the end of the receiver.
@@ -172,6 +177,7 @@ fn new<F: Family, T>(capacity: Option<usize>) -> (Channel<F, T>, Receiver<F, T>)
         receiver: None,
         until_closed: WaitQueue::new(),
         sender_made_by: context::current_word(),
+        received_by: 0,
     }));
     let receiver = Receiver::new(channel.clone(), capacity);
     (channel, receiver)

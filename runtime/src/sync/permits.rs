@@ -6,11 +6,12 @@
 //! A pure state: no lock, no waiting, no foreign code. Whoever owns it puts it
 //! behind the [`Lock`](super::family::Lock) of its family.
 //!
-//! Read before: `wait_queue.rs`; after: `place.rs`, `semaphore.rs`.
+//! Read before: `wait_queue.rs`, `holders.rs`; after: `place.rs`, `semaphore.rs`.
 
 use std::task::{Poll, Waker};
 
 use super::after::After;
+use super::holders::Holders;
 use super::wait_queue::{Ticket, Turn, WaitQueue};
 use crate::inspect::{About, SyncKind};
 use crate::switch::{Weakening, weakened};
@@ -45,8 +46,11 @@ pub struct Permits {
     closed: bool,
     /// What they are permits of, for a dump.
     kind: SyncKind,
-    /// The data word of the waker of whoever took permits last, for a dump.
+    /// The data word of the waker of whoever took them all last, or was granted some
+    /// last, for a dump.
     holder: usize,
+    /// Who has taken a share of them, for a dump.
+    holders: Holders,
     line: WaitQueue<usize>,
 }
 
@@ -58,6 +62,7 @@ impl Permits {
             closed: false,
             kind,
             holder: 0,
+            holders: Holders::new(),
             line: WaitQueue::new(),
         }
     }
@@ -110,8 +115,8 @@ impl Permits {
         self.poll_line(n, ticket, waker, after)
     }
 
-    /// As `poll_take`, for a lock: remembers who took it. (Of who waited in the
-    /// line, [`grant`](Self::give) has remembered it.)
+    /// As `poll_take`, for a lock that is held by one: remembers who took it. (Of who
+    /// waited in the line, [`grant`](Self::give) has remembered it.)
     #[inline(always)]
     pub(crate) fn poll_hold(
         &mut self,
@@ -131,6 +136,25 @@ impl Permits {
             }
         }
         self.poll_line(n, ticket, waker, after)
+    }
+
+    /// As `poll_take`, for one of many holders: remembers that it has a share, by the
+    /// word of `waker`, until [`give_share`](Self::give_share).
+    #[inline(always)]
+    pub(crate) fn poll_share(
+        &mut self,
+        n: usize,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+        after: &mut After,
+    ) -> Poll<Result<(), Closed>> {
+        let polled = self.poll_take(n, ticket, waker, after);
+        if let Poll::Ready(Ok(())) = polled
+            && n > 0
+        {
+            self.holders.enter(waker.data().addr());
+        }
+        polled
     }
 
     /// The part of `poll_take` that waits.
@@ -166,6 +190,18 @@ impl Permits {
         }
     }
 
+    /// As [`give`](Self::give), of a share that was taken by the word `who`.
+    #[inline(always)]
+    pub(crate) fn give_share(&mut self, n: usize, who: usize, after: &mut After) {
+        self.holders.leave(who);
+        self.give(n, after);
+    }
+
+    /// Who has shares.
+    pub(crate) fn holders(&mut self) -> &mut Holders {
+        &mut self.holders
+    }
+
     /// Takes up to `n` out for good; returns how many there were.
     pub fn forget(&mut self, n: usize) -> usize {
         let gone = n.min(self.available);
@@ -173,7 +209,7 @@ impl Permits {
         gone
     }
 
-    /// Remembers who took permits, by the word of its waker.
+    /// Remembers who took them all, by the word of its waker.
     #[inline(always)]
     pub(crate) fn taken_by(&mut self, holder: usize) {
         self.holder = holder;
@@ -181,14 +217,30 @@ impl Permits {
 
     /// What one waits for in the line.
     pub(crate) fn about(&self) -> About {
-        // With no permit left, a lock has one holder; the readers of a read-write
-        // lock always leave some.
-        let exclusive = self.kind.is_lock() && self.available == 0;
-        let is_free = self.available > 0 && self.kind == SyncKind::Mutex;
+        let (mut holders, mut all_known) = self.holders.look();
+        // With no permit left and no shares, a lock has one holder, or has handed
+        // itself to one.
+        let is_held_by_one = self.kind.is_lock() && self.available == 0 && holders.is_empty();
+        let granted = self.line.granted();
+        let handed_to = if granted > 0 { self.holder } else { 0 };
+        if is_held_by_one {
+            holders.push(self.holder);
+        } else if granted > 0 {
+            holders.push(handed_to);
+            all_known &= granted == 1;
+        }
+        // Permits that nobody is known to have: forgotten ones, or those of a
+        // channel's slots.
+        all_known &= !holders.is_empty();
         About {
-            holder: if is_free { 0 } else { self.holder },
-            exclusive,
-            handed: exclusive && self.line.is_any_granted(),
+            holders,
+            all_known,
+            handed_to,
+            // With something left, it is the first in the line that one waits for.
+            ahead: match self.available {
+                0 => 0,
+                _ => self.line.front_word(),
+            },
             ..About::new(self.kind).detail(match self.kind.is_lock() {
                 true => String::new(),
                 false => format!("{} free, {} wait", self.available, self.line.len()),

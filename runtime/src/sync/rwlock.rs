@@ -65,8 +65,8 @@ impl<F: Family, T: ?Sized> RwLock<F, T> {
     /// wait that is dropped passes its turn on.
     pub async fn read(&self) -> RwLockReadGuard<'_, F, T> {
         // Nobody can close the semaphore: it is private. The same below.
-        let _ = self.turn.take(1).await;
-        RwLockReadGuard { lock: self }
+        let who = self.turn.share(1).await.unwrap_or_default();
+        RwLockReadGuard { lock: self, who }
     }
 
     /// Waits until everybody who came before is gone. Cancel-safe: a wait that is
@@ -82,8 +82,8 @@ impl<F: Family, T: ?Sized> RwLock<F, T> {
     ///
     /// If that isn't so.
     pub fn try_read(&self) -> Result<RwLockReadGuard<'_, F, T>, TryLockError> {
-        match self.turn.try_take(1) {
-            Ok(()) => Ok(RwLockReadGuard { lock: self }),
+        match self.turn.try_share(1) {
+            Ok(who) => Ok(RwLockReadGuard { lock: self, who }),
             Err(_) => Err(TryLockError),
         }
     }
@@ -114,8 +114,8 @@ impl<F: Family, T: ?Sized> RwLock<F, T> {
 impl<T: ?Sized> RwLock<Local, T> {
     /// As [`read`](Self::read), and as cancel-safe, with a guard that owns its lock.
     pub async fn read_owned(self: Rc<Self>) -> OwnedRwLockReadGuard<Local, T> {
-        let _ = self.turn.take(1).await;
-        OwnedRwLockReadGuard { lock: self }
+        let who = self.turn.share(1).await.unwrap_or_default();
+        OwnedRwLockReadGuard { lock: self, who }
     }
 
     /// As [`write`](Self::write), and as cancel-safe, with a guard that owns its lock.
@@ -128,8 +128,8 @@ impl<T: ?Sized> RwLock<Local, T> {
 impl<T: ?Sized> RwLock<Shared, T> {
     /// As [`read`](Self::read), and as cancel-safe, with a guard that owns its lock.
     pub async fn read_owned(self: Arc<Self>) -> OwnedRwLockReadGuard<Shared, T> {
-        let _ = self.turn.take(1).await;
-        OwnedRwLockReadGuard { lock: self }
+        let who = self.turn.share(1).await.unwrap_or_default();
+        OwnedRwLockReadGuard { lock: self, who }
     }
 
     /// As [`write`](Self::write), and as cancel-safe, with a guard that owns its lock.
@@ -187,6 +187,8 @@ impl<F: Family, T: ?Sized + fmt::Debug> fmt::Debug for RwLock<F, T> {
 #[must_use = "a guard that is dropped at once locks nothing"]
 pub struct RwLockReadGuard<'a, F: Family, T: ?Sized> {
     lock: &'a RwLock<F, T>,
+    /// By which word the lock remembers this reader.
+    who: usize,
 }
 
 impl<F: Family, T: ?Sized> Deref for RwLockReadGuard<'_, F, T> {
@@ -199,7 +201,7 @@ impl<F: Family, T: ?Sized> Deref for RwLockReadGuard<'_, F, T> {
 
 impl<F: Family, T: ?Sized> Drop for RwLockReadGuard<'_, F, T> {
     fn drop(&mut self) {
-        self.lock.turn.give(1);
+        self.lock.turn.give_share(1, self.who);
     }
 }
 
@@ -215,8 +217,8 @@ impl<'a, F: Family, T: ?Sized> RwLockWriteGuard<'a, F, T> {
     pub fn downgrade(self) -> RwLockReadGuard<'a, F, T> {
         let lock = self.lock;
         std::mem::forget(self);
-        lock.turn.give(MAX_READERS - 1);
-        RwLockReadGuard { lock }
+        let who = lock.turn.keep_share(MAX_READERS - 1);
+        RwLockReadGuard { lock, who }
     }
 }
 
@@ -247,6 +249,8 @@ impl<F: Family, T: ?Sized> Drop for RwLockWriteGuard<'_, F, T> {
 #[must_use = "a guard that is dropped at once locks nothing"]
 pub struct OwnedRwLockReadGuard<F: Family, T: ?Sized> {
     lock: F::Ref<RwLock<F, T>>,
+    /// As of [`RwLockReadGuard`].
+    who: usize,
 }
 
 impl<F: Family, T: ?Sized> Deref for OwnedRwLockReadGuard<F, T> {
@@ -259,7 +263,7 @@ impl<F: Family, T: ?Sized> Deref for OwnedRwLockReadGuard<F, T> {
 
 impl<F: Family, T: ?Sized> Drop for OwnedRwLockReadGuard<F, T> {
     fn drop(&mut self) {
-        self.lock.turn.give(1);
+        self.lock.turn.give_share(1, self.who);
     }
 }
 

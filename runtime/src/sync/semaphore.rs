@@ -119,7 +119,7 @@ impl<F: Family> Semaphore<F> {
     pub fn acquire_many(&self, n: usize) -> Acquire<'_, F> {
         Acquire {
             semaphore: self,
-            take: self.take(n),
+            share: self.share(n),
         }
     }
 
@@ -138,8 +138,12 @@ impl<F: Family> Semaphore<F> {
     ///
     /// See [`TryAcquireError`].
     pub fn try_acquire_many(&self, n: usize) -> Result<Permit<'_, F>, TryAcquireError> {
-        self.try_take(n)?;
-        Ok(Permit { semaphore: self, n })
+        let who = self.try_share(n)?;
+        Ok(Permit {
+            semaphore: self,
+            n,
+            who,
+        })
     }
 
     /// How many permits are free now.
@@ -177,7 +181,16 @@ impl<F: Family> Semaphore<F> {
         self.permits.with(|permits, _| permits.is_closed())
     }
 
-    /// Waits for `n` permits that no guard will return.
+    /// Waits for `n` permits of which others may have some at the same time.
+    #[inline(always)]
+    pub(super) fn share(&self, n: usize) -> Share<'_, F> {
+        Share {
+            place: Place::new(&self.permits, &LINE),
+            n,
+        }
+    }
+
+    /// Waits for `n` permits, to have them alone.
     #[inline(always)]
     pub(super) fn take(&self, n: usize) -> Take<'_, F> {
         Take {
@@ -195,6 +208,41 @@ impl<F: Family> Semaphore<F> {
         })
     }
 
+    /// Takes a share, and tells by whose word it is remembered.
+    pub(super) fn try_share(&self, n: usize) -> Result<usize, Refused> {
+        let who = context::current_word();
+        self.permits.with(|permits, _| {
+            permits.try_take(n)?;
+            if n > 0 {
+                permits.holders().enter(who);
+            }
+            Ok(who)
+        })
+    }
+
+    /// Gives `n` of permits back that one had alone, and keeps the rest as a share;
+    /// tells by whose word that is remembered.
+    pub(super) fn keep_share(&self, n: usize) -> usize {
+        let who = context::current_word();
+        self.permits.with(|permits, after| {
+            permits.holders().enter(who);
+            permits.give(n, after);
+        });
+        who
+    }
+
+    /// Gives a share back that was taken by the word `who`.
+    #[inline]
+    pub(super) fn give_share(&self, n: usize, who: usize) {
+        self.permits
+            .with(|permits, after| permits.give_share(n, who, after));
+    }
+
+    /// Strikes a share off that was taken by the word `who` and won't come back.
+    fn let_go(&self, who: usize) {
+        self.permits.with(|permits, _| permits.holders().leave(who));
+    }
+
     #[inline]
     pub(super) fn give(&self, n: usize) {
         self.permits.with(|permits, after| permits.give(n, after));
@@ -205,7 +253,7 @@ impl<F: Family> Semaphore<F> {
 #[must_use = "futures do nothing unless they are polled"]
 pub struct Acquire<'a, F: Family> {
     semaphore: &'a Semaphore<F>,
-    take: Take<'a, F>,
+    share: Share<'a, F>,
 }
 
 impl<'a, F: Family> Future for Acquire<'a, F> {
@@ -213,11 +261,12 @@ impl<'a, F: Family> Future for Acquire<'a, F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let taken = Pin::new(&mut self.take).poll(cx);
+        let taken = Pin::new(&mut self.share).poll(cx);
         taken.map(|taken| match taken {
-            Ok(()) => Ok(Permit {
+            Ok(who) => Ok(Permit {
                 semaphore: self.semaphore,
-                n: self.take.n,
+                n: self.share.n,
+                who,
             }),
             Err(Closed) => Err(AcquireError),
         })
@@ -229,7 +278,8 @@ static LINE: Line<Permits> = Line {
     about: Permits::about,
 };
 
-/// The wait for `n` permits that no guard returns, beneath every kind of lock.
+/// The wait for `n` permits that one holder has alone, beneath the locks that know
+/// one holder.
 ///
 /// These futures are types and not `async` blocks because every lock goes
 /// through them: a block stores and tests its own state beside ours.
@@ -247,6 +297,26 @@ impl<F: Family> Future for Take<'_, F> {
         self.place.poll(cx, |permits, ticket, cx, after| {
             permits.poll_hold(n, ticket, cx.waker(), after)
         })
+    }
+}
+
+/// The wait for `n` permits of which others may have some at the same time. Gives the
+/// word by which the share is remembered, which the guard keeps.
+pub struct Share<'a, F: Family> {
+    place: Place<'a, F, Permits>,
+    n: usize,
+}
+
+impl<F: Family> Future for Share<'_, F> {
+    type Output = Result<usize, Closed>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let n = self.n;
+        let polled = self.place.poll(cx, |permits, ticket, cx, after| {
+            permits.poll_share(n, ticket, cx.waker(), after)
+        });
+        polled.map(|taken| taken.map(|()| cx.waker().data().addr()))
     }
 }
 
@@ -284,8 +354,12 @@ impl Semaphore<Local> {
         self: Rc<Self>,
         n: usize,
     ) -> Result<OwnedPermit<Local>, AcquireError> {
-        self.take(n).await?;
-        Ok(OwnedPermit { semaphore: self, n })
+        let who = self.share(n).await?;
+        Ok(OwnedPermit {
+            semaphore: self,
+            n,
+            who,
+        })
     }
 
     /// As [`try_acquire`](Self::try_acquire), with a permit that owns its
@@ -295,10 +369,11 @@ impl Semaphore<Local> {
     ///
     /// See [`TryAcquireError`].
     pub fn try_acquire_owned(self: Rc<Self>) -> Result<OwnedPermit<Local>, TryAcquireError> {
-        self.try_take(1)?;
+        let who = self.try_share(1)?;
         Ok(OwnedPermit {
             semaphore: self,
             n: 1,
+            who,
         })
     }
 }
@@ -324,8 +399,12 @@ impl Semaphore<Shared> {
         self: Arc<Self>,
         n: usize,
     ) -> Result<OwnedPermit<Shared>, AcquireError> {
-        self.take(n).await?;
-        Ok(OwnedPermit { semaphore: self, n })
+        let who = self.share(n).await?;
+        Ok(OwnedPermit {
+            semaphore: self,
+            n,
+            who,
+        })
     }
 
     /// As [`try_acquire`](Self::try_acquire), with a permit that owns its
@@ -335,10 +414,11 @@ impl Semaphore<Shared> {
     ///
     /// See [`TryAcquireError`].
     pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedPermit<Shared>, TryAcquireError> {
-        self.try_take(1)?;
+        let who = self.try_share(1)?;
         Ok(OwnedPermit {
             semaphore: self,
             n: 1,
+            who,
         })
     }
 
@@ -364,7 +444,10 @@ impl Semaphore<Shared> {
 #[must_use = "a permit that is dropped at once protects nothing"]
 pub struct Permit<'a, F: Family> {
     semaphore: &'a Semaphore<F>,
+    /// 0 if there is nothing to return: then it stands no more among the holders.
     n: usize,
+    /// By which word it is remembered among the holders.
+    who: usize,
 }
 
 impl<F: Family> Permit<'_, F> {
@@ -375,15 +458,31 @@ impl<F: Family> Permit<'_, F> {
 
     /// Never returns the permits: the semaphore has `n` less from now on.
     pub fn forget(mut self) {
+        self.leave();
         self.n = 0;
+    }
+
+    /// Strikes it off the holders.
+    fn leave(&self) {
+        if self.n > 0 {
+            self.semaphore.let_go(self.who);
+        }
     }
 
     /// Splits `n` permits off, or gives `None` if there aren't as many.
     pub fn split(&mut self, n: usize) -> Option<Self> {
-        self.n = self.n.checked_sub(n)?;
+        let rest = self.n.checked_sub(n)?;
+        let who = self.who;
+        // Of the two, the one that is empty holds nothing.
+        if n > 0 && rest > 0 {
+            let permits = &self.semaphore.permits;
+            permits.with(|permits, _| permits.holders().enter(who));
+        }
+        self.n = rest;
         Some(Permit {
             semaphore: self.semaphore,
             n,
+            who,
         })
     }
 
@@ -397,6 +496,11 @@ impl<F: Family> Permit<'_, F> {
             std::ptr::eq(self.semaphore, other.semaphore),
             "only permits of the same semaphore can be merged"
         );
+        if self.n == 0 {
+            self.who = other.who;
+        } else {
+            other.leave();
+        }
         self.n += std::mem::take(&mut other.n);
     }
 }
@@ -405,7 +509,7 @@ impl<F: Family> Drop for Permit<'_, F> {
     #[inline]
     fn drop(&mut self) {
         if self.n > 0 {
-            self.semaphore.give(self.n);
+            self.semaphore.give_share(self.n, self.who);
         }
     }
 }
@@ -420,7 +524,9 @@ impl<F: Family> fmt::Debug for Permit<'_, F> {
 #[must_use = "a permit that is dropped at once protects nothing"]
 pub struct OwnedPermit<F: Family> {
     semaphore: F::Ref<Semaphore<F>>,
+    /// As of [`Permit`], as is `who`.
     n: usize,
+    who: usize,
 }
 
 impl<F: Family> OwnedPermit<F> {
@@ -436,14 +542,16 @@ impl<F: Family> OwnedPermit<F> {
 
     /// Never returns the permits: the semaphore has `n` less from now on.
     pub fn forget(mut self) {
-        self.n = 0;
+        if std::mem::take(&mut self.n) > 0 {
+            self.semaphore.let_go(self.who);
+        }
     }
 }
 
 impl<F: Family> Drop for OwnedPermit<F> {
     fn drop(&mut self) {
         if self.n > 0 {
-            self.semaphore.give(self.n);
+            self.semaphore.give_share(self.n, self.who);
         }
     }
 }

@@ -217,9 +217,9 @@ impl<A: Copy> WaitQueue<A> {
         waker.map_or(0, |waker| waker.data().addr())
     }
 
-    /// Whether somebody's turn has come who hasn't taken note of it yet.
-    pub(crate) fn is_any_granted(&self) -> bool {
-        self.live > self.waiting
+    /// How many there are whose turn has come and who haven't taken note of it yet.
+    pub(crate) fn granted(&self) -> u32 {
+        self.live - self.waiting
     }
 
     /// `Waiting` → `Granted` for the first in the line, who is woken. Returns

@@ -46,6 +46,8 @@ pub struct TaskInfo {
     pub site: &'static Location<'static>,
     /// What it is doing.
     pub state: TaskState,
+    /// The word in its wakers.
+    pub(crate) word: usize,
     /// What is going to wake it: any of these. All of it in a [dump](crate::inspect),
     /// else only timers, descriptors and other tasks.
     pub waits_for: Vec<WaitsFor>,
@@ -62,6 +64,7 @@ impl TaskInfo {
                 _ if is_queued => TaskState::Ready,
                 _ => TaskState::Parked,
             },
+            word: task.wake_id().0 as usize,
             waits_for: Vec::new(),
         }
     }

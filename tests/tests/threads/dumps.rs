@@ -1,12 +1,13 @@
 //! What a pool tells when it is asked why nothing is happening, and what it tells by
 //! itself.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use threeply_pools::Error;
 use threeply_pools::thread::{self, ThreadPool, Work, WorkerState, blocking};
-use threeply_runtime::inspect;
+use threeply_runtime::inspect::{self, Finding, Party, WaitsFor};
+use threeply_runtime::{EventLoop, RemoteHandle};
 
 use crate::watchdog;
 
@@ -164,6 +165,79 @@ fn a_dump_of_the_loop_names_the_job_that_a_task_awaits() {
         drop(open);
         holds.await.unwrap().unwrap();
         assert_eq!(waits.await.unwrap().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_job_that_waits_for_the_task_that_awaits_it_is_found_also_through_another_job() {
+    let _watchdog = watchdog();
+    for through_another in [false, true] {
+        let pool = Arc::new(ThreadPool::new(2).unwrap());
+        let event_loop = EventLoop::new().unwrap();
+        let (send, receive) = mpsc::channel::<RemoteHandle<()>>();
+        let inner = pool.clone();
+        let job = pool.spawn(move || {
+            let waits = move || drop(receive.recv().unwrap().wait());
+            match through_another {
+                // Not `wait`, which would run it here.
+                true => drop(thread::as_completed([inner.spawn(waits)]).next()),
+                false => waits(),
+            }
+        });
+        let task = event_loop.handle().spawn(async move || drop(job.await));
+        assert!(send.send(task).is_ok());
+        event_loop.block_on(async {
+            let own = threeply_runtime::task::current().unwrap().id;
+            let (id, why) = loop {
+                threeply_runtime::yield_now().await;
+                let dump = inspect::dump().await;
+                let other = dump.tasks.iter().find(|task| task.id != own);
+                if let Some(id) = other.map(|task| task.id)
+                    && let Some(why) = inspect::why(id).await
+                    && !why.findings.is_empty()
+                {
+                    break (id, why);
+                }
+            };
+            let [Finding::Deadlock(parties)] = &why.findings[..] else {
+                panic!("{why}")
+            };
+            assert_eq!(parties.len(), if through_another { 3 } else { 2 }, "{why}");
+            assert_eq!(parties[0], Party::Task(id));
+            let text = why.to_string();
+            for expected in [
+                "waits for a job of a thread pool, spawned at".to_owned(),
+                "blocks until the end of remote task".to_owned(),
+                format!("deadlock: task {id}"),
+            ] {
+                assert!(text.contains(&expected), "no {expected:?} in {text}");
+            }
+        });
+        // The loop ends with its tasks, and so does what the job waits for.
+        drop(event_loop);
+        assert!(pool.shutdown(NEVER).is_clean());
+    }
+}
+
+#[test]
+fn a_task_that_awaits_the_first_of_several_jobs_names_them_all() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::new(1).unwrap();
+    let (open, wait) = gate();
+    let jobs = [pool.spawn(wait), pool.spawn(|| ()), pool.spawn(|| ())];
+    threeply_runtime::block_on(async {
+        let task = threeply_runtime::spawn(async move {
+            let mut ended = thread::as_completed(jobs);
+            while ended.next_async().await.is_some() {}
+        });
+        threeply_runtime::yield_now().await;
+        let dump = inspect::dump().await;
+        let waits_for = &dump.task(task.id()).expect("it waits").waits_for;
+        assert_eq!(waits_for.len(), 3, "{dump}");
+        let is_job = |what: &WaitsFor| matches!(what, WaitsFor::Job { .. });
+        assert!(waits_for.iter().all(is_job), "{dump}");
+        drop(open);
+        task.await.unwrap();
     });
 }
 

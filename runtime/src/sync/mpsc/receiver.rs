@@ -89,9 +89,9 @@ impl<F: Family, T> Receiver<F, T> {
         let paused = F::BETWEEN_THREADS && self.patience.pause();
         let batch = &mut self.batch;
         let prepaid = &mut self.prepaid;
-        let polled = self
-            .channel
-            .with(|state, after| match take(state, batch, after) {
+        let polled = self.channel.with(|state, after| {
+            state.received_by = cx.waker().data().addr();
+            match take(state, batch, after) {
                 Ok(item) => {
                     if !batch.is_empty() {
                         *prepaid = ITEMS_PER_OPERATION - 1;
@@ -106,7 +106,8 @@ impl<F: Family, T> Receiver<F, T> {
                     }
                     Poll::Pending
                 }
-            });
+            }
+        });
         if F::BETWEEN_THREADS {
             self.patience.learn(paused, self.batch.len());
         }
