@@ -1,5 +1,6 @@
 //! Recording for tests, and what must hold of every trace.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use threeply_runtime::trace::{self, ArrowKind, Event, Kind, LaneKind, Trace};
@@ -62,16 +63,22 @@ pub(crate) fn check_order(trace: &Trace) {
     }
 }
 
-/// Each poll has a spawn or a wake, each wake a cause, each steal a victim.
+/// The first poll of a task has its spawn for a cause, each one after it a wake; each wake
+/// has a cause, each steal a victim.
 pub(crate) fn check_causes(trace: &Trace) {
+    let mut polled = HashSet::new();
     for (index, event) in trace.events().iter().enumerate() {
         let causes: Vec<ArrowKind> = trace.causes_of(index).map(|arrow| arrow.kind).collect();
         match event.kind {
-            Kind::Poll => assert!(
-                causes == [ArrowKind::Spawn] || causes == [ArrowKind::Wake],
-                "{}: {causes:?}",
-                tell(trace, event)
-            ),
+            Kind::Poll => {
+                let is_first = polled.insert(event.subject.expect("a task"));
+                let cause = if is_first {
+                    ArrowKind::Spawn
+                } else {
+                    ArrowKind::Wake
+                };
+                assert_eq!(causes, [cause], "{}", tell(trace, event));
+            }
             // By the task or job that runs, or by what the loop found.
             Kind::Wake if event.inside.is_none() => {
                 assert!(causes.contains(&ArrowKind::Cause), "{}", tell(trace, event))

@@ -126,6 +126,12 @@ fn what_a_killed_worker_noted_is_there() {
     assert_eq!(trace.text(exit), "killed by signal 9");
     assert!(exit.start_ns >= unfinished[0].start_ns);
     assert_eq!(count(&trace, Kind::WorkerDeath), 2, "the other left");
+    // And what is written of it can be read.
+    let mut chrome = Vec::new();
+    trace.write_chrome(&mut chrome).unwrap();
+    for text in [trace.to_model().into_bytes(), chrome] {
+        let _: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    }
 }
 
 #[test]
