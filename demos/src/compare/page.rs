@@ -64,7 +64,7 @@ fn write_page(
                 .copied()
                 .filter(|one| one.engine.starts_with("python-") == python)
                 .collect();
-            write_pictures(out, &of_language)?;
+            write_pictures(out, &of_language, python)?;
         }
         write_grid(out, &table::workload_rows(document, shape))?;
     }
@@ -94,7 +94,7 @@ fn write_title(out: &mut String, sizes: &Sizes, workload: Workload) -> fmt::Resu
 }
 
 /// The pictures of one shape in one language, on one scale.
-fn write_pictures(out: &mut String, drawn: &[&Drawn]) -> fmt::Result {
+fn write_pictures(out: &mut String, drawn: &[&Drawn], python: bool) -> fmt::Result {
     let pictures = || drawn.iter().filter_map(|one| one.picture.as_ref());
     let Some(scale_ns) = pictures().map(|picture| picture.length_ns.max(1)).max() else {
         return Ok(());
@@ -128,9 +128,21 @@ fn write_pictures(out: &mut String, drawn: &[&Drawn]) -> fmt::Result {
         writeln!(out, "</div>\n</figure>")?;
     }
     let scale = table::seconds(Some(scale_ns as f64 / 1e9));
+    let whose = if python {
+        "Python's own scale"
+    } else {
+        "one scale"
+    };
+    let bars = || pictures().flat_map(|picture| picture.rows.iter().flat_map(|row| &row.bars));
+    let legend = |nature: Nature, class, what| match bars().any(|bar| bar.nature == nature) {
+        true => format!("<i class=\"{class}\"></i> {what} "),
+        false => String::new(),
+    };
     writeln!(
         out,
-        "<p class=\"scale\"><span>0</span><span>{scale}</span></p>"
+        "<p class=\"scale\"><span>0</span><span>{}{}{whose}</span><span>{scale}</span></p>",
+        legend(Nature::Work, "work", "works"),
+        legend(Nature::Wait, "wait", "waits"),
     )
 }
 

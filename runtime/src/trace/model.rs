@@ -254,7 +254,10 @@ pub(super) fn text(trace: &Trace, event: &Event) -> String {
         Kind::LatchSet => format!("for lane {b} of the pool"),
         Kind::FrameOut | Kind::FrameIn => {
             let (worker, count) = (a & u64::from(u32::MAX), a >> 32);
-            format!("{count} jobs for process {worker}, from number {b} on")
+            match count {
+                1 => format!("job number {b} for process {worker}"),
+                _ => format!("{count} jobs for process {worker}, from number {b} on"),
+            }
         }
         Kind::ProcessExit if b >> 32 != 0 => format!("killed by signal {}", b as u32),
         Kind::ProcessExit => format!("exit code {b}"),

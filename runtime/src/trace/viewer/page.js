@@ -139,7 +139,13 @@ function clampView() {
   view.y = Math.min(Math.max(view.y, 0), room);
 }
 
-function zoom(factor, t = (view.from + view.to) / 2) {
+// By key and button around the chosen event, if that is in view.
+function middle() {
+  const t = chosen < 0 ? -1 : start[chosen];
+  return t >= view.from && t <= view.to ? t : (view.from + view.to) / 2;
+}
+
+function zoom(factor, t = middle()) {
   view.from = t - (t - view.from) * factor;
   view.to = t + (view.to - t) * factor;
   redraw();
@@ -245,7 +251,9 @@ function drawAxis(pen, w, h) {
     pen.moveTo(x, AXIS - 4);
     pen.lineTo(x, h);
     pen.stroke();
-    pen.fillText(duration(Math.round(t), step), x + 3, AXIS / 2);
+    // A label that would be cut off at the edge says less than none.
+    const label = duration(Math.round(t), step);
+    if (x + 3 + pen.measureText(label).width <= w) pen.fillText(label, x + 3, AXIS / 2);
   }
 }
 
