@@ -96,6 +96,10 @@ pub struct Core {
     /// Whether there is more to a poll than the poll: it is watched, chance rules, or
     /// tasks are many. As of the beginning of the turn, or of a trace.
     pub(super) careful: Cell<bool>,
+    /// Whether its scheduler tells of wakes: as `watched`.
+    is_traced: Cell<bool>,
+    /// The main future's number while it was told that it is polled, else 0.
+    pub(super) main_polled: Cell<u64>,
     forks: u32,
     inspector: Inspector,
 }
@@ -129,6 +133,8 @@ impl Core {
             collected: Cell::new(false),
             watched: Cell::new(options.time_polls || publishes),
             careful: Cell::new(false),
+            is_traced: Cell::new(false),
+            main_polled: Cell::new(0),
             forks: super::fork::count(),
             inspector: Inspector::default(),
             options,
@@ -332,7 +338,18 @@ impl Core {
             self.watched
                 .set(self.options.time_polls || self.publishes || trace::is_on());
             self.careful.set(self.careful.get() || self.watched.get());
+            if self.is_traced.get() || trace::is_on() {
+                self.look_closer_at_the_trace();
+            }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_closer_at_the_trace(&self) {
+        self.is_traced.set(trace::is_on());
+        self.scheduler.borrow_mut().traced = trace::is_on();
+        trace::forget_the_end();
     }
 
     #[cold]

@@ -184,7 +184,7 @@ impl EventLoop {
             crate::time::clock::saturating_ns(began.elapsed()),
         );
         if result.is_err() {
-            turn::end_traced(&main, true);
+            core.end_poll_of_main(true);
         }
         core.leave_main(main);
         if core.publishes {

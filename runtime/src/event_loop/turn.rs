@@ -38,7 +38,7 @@ use crate::task::hook::contain;
 use crate::task::id::WakeId;
 use crate::task::slab::MAILBOX;
 use crate::task::waker::{id_of, waker};
-use crate::trace::{self, Kind, emit};
+use crate::trace::{Kind, emit, emit_end, emit_follower};
 
 impl Core {
     /// Runs the loop until `main`, whose place is that of `main_task`, is ready.
@@ -48,16 +48,7 @@ impl Core {
                 let id = main_task.wake_id();
                 core.begin_poll(id);
                 let waker = waker(id);
-                let watched = trace::BUILT_IN && core.watched.get();
-                if watched {
-                    core.publish(main_task);
-                    begin_traced(main_task);
-                }
-                let polled = main.as_mut().poll(&mut Context::from_waker(&waker));
-                if watched {
-                    end_traced(main_task, polled.is_ready());
-                }
-                match polled {
+                match main.as_mut().poll(&mut Context::from_waker(&waker)) {
                     Poll::Ready(output) => Some(output),
                     Poll::Pending => None,
                 }
@@ -86,9 +77,11 @@ impl Core {
             let mut left = budget;
             while self.run_tasks(&mut left, main_place) {
                 if let Some(output) = poll_main(self) {
+                    self.end_poll_of_main(true);
                     return output;
                 }
             }
+            self.end_poll_of_main(false);
             self.current.set(NOBODY);
             add(&self.counters.turns, 1);
             self.scheduler.borrow_mut().queue.trim();
@@ -126,16 +119,23 @@ impl Core {
         self.run_carefully(left, main_place)
     }
 
-    /// As [`run_tasks`](Self::run_tasks), with what is to be done beside the polls.
+    /// As [`run_tasks`](Self::run_tasks), with what is to be done beside the polls. Here
+    /// also the main future's polls are told of, which so cost nothing when they aren't.
     #[inline(never)]
     fn run_carefully(&self, left: &mut u32, main_place: u32) -> bool {
         while *left > 0 {
+            self.end_poll_of_main(false);
             self.prepare_next();
             let Some((place, task)) = self.scheduler.pop() else {
                 return false;
             };
             *left -= 1;
             if place == main_place {
+                if self.watched.get() {
+                    self.publish(&task);
+                    begin_traced(&task);
+                    self.main_polled.set(task.id().get());
+                }
                 return true;
             }
             if self.watched.get() {
@@ -173,6 +173,16 @@ impl Core {
         add(&self.counters.asked, 1);
     }
 
+    /// Tells that the main future's poll is over, if it was told that it began.
+    #[inline]
+    pub(super) fn end_poll_of_main(&self, ended: bool) {
+        let task = self.main_polled.get();
+        if task != 0 {
+            self.main_polled.set(0);
+            end_traced(task, ended);
+        }
+    }
+
     /// Lets others see that `task` runs, if that was asked for.
     #[cold]
     fn publish(&self, task: &TaskRef) {
@@ -186,10 +196,10 @@ impl Core {
 
     #[cold]
     fn poll_task_watched(&self, place: u32, task: Borrowed) {
-        // Counted: it is told of when the poll is over, and the task perhaps gone.
-        let counted = task.clone();
-        self.publish(&counted);
-        begin_traced(&counted);
+        // It is told of when the poll is over, and the task perhaps gone.
+        let id = task.id().get();
+        self.publish(&task);
+        begin_traced(&task);
         let began = self.options.time_polls.then(Instant::now);
         let ended = self.poll_task_plain(place, task);
         if let Some(began) = began {
@@ -197,8 +207,7 @@ impl Core {
             let longest = &self.counters.longest_poll_ns;
             longest.set(longest.get().max(took));
         }
-        end_traced(&counted, ended);
-        self.current.set(NOBODY); // The task may be dropped here.
+        end_traced(id, ended);
     }
 
     /// Whether the task has ended.
@@ -306,10 +315,11 @@ impl Core {
 
 #[cold]
 fn begin_traced(task: &TaskRef) {
-    emit(Kind::Poll, line!(), task.id().get(), task.wake_id().0);
+    // Within a turn, a poll begins when the one before it ends.
+    emit_follower(Kind::Poll, line!(), task.id().get(), task.wake_id().0);
 }
 
 #[cold]
-pub(super) fn end_traced(task: &TaskRef, ended: bool) {
-    emit(Kind::PollEnd, line!(), task.id().get(), u64::from(ended));
+fn end_traced(task: u64, ended: bool) {
+    emit_end(Kind::PollEnd, line!(), task, u64::from(ended));
 }

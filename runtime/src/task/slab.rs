@@ -42,7 +42,7 @@ use super::id::{GENERATION_BITS, WakeId};
 use super::prefetch::prefetch;
 use crate::event_loop::run_queue::RunQueue;
 use crate::limits::{MAX_TASKS, PREFETCH_FROM_TASKS, PREFETCH_PLACES_AHEAD};
-use crate::trace::{Kind, emit};
+use crate::trace::{self, Kind, emit};
 
 /// The place whose "wakes" mean that another thread left a call in the loop's
 /// mailbox.
@@ -90,6 +90,8 @@ pub(crate) struct Scheduler {
     ghosts: u64,
     pub(crate) wakes_remote: u64,
     pub(crate) wakes_spurious: u64,
+    /// Whether wakes are told of, as of the beginning of the turn.
+    pub(crate) traced: bool,
 }
 
 impl Scheduler {
@@ -106,6 +108,7 @@ impl Scheduler {
             ghosts: 0,
             wakes_remote: 0,
             wakes_spurious: 0,
+            traced: false,
         }
     }
 
@@ -212,6 +215,17 @@ impl Scheduler {
             return self.wake_in_vain(id);
         }
         word.0 |= QUEUED;
+        if trace::BUILT_IN && self.traced {
+            return self.tell_of_wake(id);
+        }
+        self.queue.push(id.slot());
+    }
+
+    /// The rest of `wake`, traced. At its end and by a flag at hand, since a call in its
+    /// middle has every wake save registers, and one of a static's address is two more.
+    #[cold]
+    #[inline(never)]
+    fn tell_of_wake(&mut self, id: WakeId) {
         emit(Kind::Wake, line!(), id.0, 0);
         self.queue.push(id.slot());
     }

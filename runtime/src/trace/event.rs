@@ -309,7 +309,7 @@ impl Kind {
             Kind::Named => about("named", Task, Instant, "runtime/src/trace/names.rs", "name_task", "a task was given a name"),
             Kind::Poll => about("poll", Task, Span(Kind::PollEnd), TURN, "begin_traced", "the loop runs a task until it has to wait or ends"),
             Kind::PollEnd => about("poll end", Task, End, TURN, "end_traced", "the task waits or has ended"),
-            Kind::Wake => about("wake", Task, Instant, "runtime/src/task/slab.rs", "wake", "a task is put into the run queue, by code on its loop's thread"),
+            Kind::Wake => about("wake", Task, Instant, "runtime/src/task/slab.rs", "tell_of_wake", "a task is put into the run queue, by code on its loop's thread"),
             Kind::WakeElsewhere => about("wake elsewhere", Task, Instant, "runtime/src/task/waker.rs", "wake_elsewhere", "a task is woken from a thread that isn't its loop's"),
             Kind::Collected => about("wake collected", Task, Instant, "runtime/src/task/slab.rs", "wake_place", "the loop finds a wake from another thread and queues the task"),
             Kind::Park => about("sleep", Loop, Span(Kind::ParkEnd), "runtime/src/event_loop/sleeper.rs", "sleep", "nothing is ready: the loop sleeps in epoll"),

@@ -17,6 +17,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::event::Kind;
+use super::record::label;
 use super::writer;
 use crate::switch::IN_MODEL;
 
@@ -43,7 +44,24 @@ pub fn is_on() -> bool {
 #[inline(always)]
 pub fn emit(kind: Kind, line: u32, a: u64, b: u64) {
     if is_on() {
-        writer::record(kind, line, a, b);
+        writer::record(label(kind, line), a, b);
+    }
+}
+
+/// As [`emit`], for an end after which [`emit_follower`] may come.
+#[inline(always)]
+pub(crate) fn emit_end(kind: Kind, line: u32, a: u64, b: u64) {
+    if is_on() {
+        writer::record_end(label(kind, line), a, b);
+    }
+}
+
+/// As [`emit`], for what begins where the thread's last [`emit_end`] ended: if that was
+/// this thread's last event, its time is taken, which saves a look at the clock.
+#[inline(always)]
+pub(crate) fn emit_follower(kind: Kind, line: u32, a: u64, b: u64) {
+    if is_on() {
+        writer::record_follower(label(kind, line), a, b);
     }
 }
 

@@ -50,8 +50,10 @@ use std::time::SystemTime;
 
 pub use event::{About, Group, Kind, Shape};
 pub use gate::{BUILT_IN, emit, is_on};
+pub(crate) use gate::{emit_end, emit_follower};
 pub use session::{Error, Session, start};
 pub use span::{Span, span};
+pub(crate) use writer::forget_the_end;
 
 /// What was recorded.
 #[derive(Clone, Debug)]

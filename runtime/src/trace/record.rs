@@ -16,6 +16,21 @@ use super::event::Kind;
 /// Words of a record.
 pub const WORDS: usize = 4;
 
+/// What an event is, and the line that told it: the low half of its second word. Of
+/// constants, it is one.
+#[inline(always)]
+#[must_use]
+pub const fn label(kind: Kind, line: u32) -> u32 {
+    kind as u32 | line << 8
+}
+
+/// The words of a record, as number `number` of a ring.
+#[inline(always)]
+#[must_use]
+pub fn words(number: u64, ticks: u64, label: u32, a: u64, b: u64) -> [u64; WORDS] {
+    [ticks, u64::from(label) | number << 32, a, b]
+}
+
 /// One event, as its thread noted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -32,14 +47,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Its words, as number `number` of a ring.
-    #[inline(always)]
-    #[must_use]
-    pub fn to_words(self, number: u64) -> [u64; WORDS] {
-        let head = u64::from(self.kind as u8) | u64::from(self.line) << 8 | number << 32;
-        [self.ticks, head, self.a, self.b]
-    }
-
     /// The record that these words are, if they are number `number` of a ring.
     #[must_use]
     pub fn from_words([ticks, head, a, b]: [u64; WORDS], number: u64) -> Option<Record> {
@@ -70,7 +77,14 @@ mod tests {
             b: u64::MAX,
         };
         for number in [0, 1, u64::from(u32::MAX), 1 << 40] {
-            let words = record.to_words(number);
+            let Record {
+                ticks,
+                kind,
+                line,
+                a,
+                b,
+            } = record;
+            let words = words(number, ticks, label(kind, line), a, b);
             assert_eq!(Record::from_words(words, number), Some(record));
             assert_eq!(Record::from_words(words, number + 1), None);
         }

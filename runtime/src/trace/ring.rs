@@ -67,13 +67,23 @@ impl<'m> Ring<'m> {
         self.head.load(Ordering::Relaxed)
     }
 
+    /// Which bits of a number say its place.
+    #[inline(always)]
+    fn mask(&self) -> usize {
+        self.places.len().wrapping_sub(1)
+    }
+
     /// Writes record number `number`. The one thread that may call this keeps
     /// count: it begins with [`written`](Self::written) and goes up by one. (If this
     /// looked it up, loom would miss interleavings: of accesses to `head` it
     /// remembers the last alone, which would be the writer's own.)
     #[inline(always)]
     pub fn push(&self, number: u64, words: [u64; WORDS]) {
-        let place = &self.places[number as usize & (self.places.len() - 1)];
+        // There is one, since the number of places is a power of two: said so, it needs
+        // no panic, and the writer no frame.
+        let Some(place) = self.places.get(number as usize & self.mask()) else {
+            return;
+        };
         if !weakened(Weakening::TraceOverwritesUnannounced) {
             fence(Ordering::Release); // Ordering 2.
         }
@@ -95,7 +105,7 @@ impl<'m> Ring<'m> {
         let first = from.max(head.saturating_sub(capacity));
         let mut records: Vec<_> = (first..head)
             .map(|number| {
-                let place = &self.places[number as usize & (self.places.len() - 1)];
+                let place = &self.places[number as usize & self.mask()];
                 let word = |at: usize| place[at].load(Ordering::Relaxed);
                 (number, [word(0), word(1), word(2), word(3)])
             })

@@ -87,7 +87,7 @@ fn every_kind_knows_its_source() {
     }
     for kind in Kind::ALL {
         let about = kind.about();
-        let call = format!("emit(Kind::{kind:?},line!(),");
+        let call = format!("(Kind::{kind:?},line!(),");
         let telling = sources.iter().filter(|(_, text)| text.contains(&call));
         let files: Vec<&str> = telling.map(|(name, _)| name.as_str()).collect();
         assert_eq!(files, [about.file], "{kind:?}");
