@@ -58,6 +58,7 @@ pub struct Barrier<F: Family> {
 
 impl<F: Family> Barrier<F> {
     /// A barrier for `parties` tasks. As in std, 0 behaves as 1.
+    #[track_caller]
     pub fn new(parties: usize) -> Self {
         Barrier {
             state: F::Lock::new(State {

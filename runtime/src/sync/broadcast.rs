@@ -25,7 +25,7 @@ use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::inspect::{About, SyncKind};
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, Origin, emit, emit_of};
 
 /// Why [`Receiver::recv`] has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,7 @@ struct State<V> {
     senders: usize,
     receivers: usize,
     line: WaitQueue,
+    origin: Origin,
 }
 
 impl<V: Clone> State<V> {
@@ -122,7 +123,14 @@ impl<V: Clone> State<V> {
         } else {
             None
         };
-        emit(Kind::BroadcastSend, line!(), self.address(), self.end());
+        let (address, number) = (self.address(), self.end());
+        emit_of(
+            Kind::BroadcastSend,
+            line!(),
+            address,
+            number,
+            &mut self.origin,
+        );
         self.ring.push_back(Entry {
             value,
             unseen: self.receivers,
@@ -187,6 +195,7 @@ type Channel<F, T> = <F as Family>::Ref<<F as Family>::Lock<State<Value<F, T>>>>
 /// # Panics
 ///
 /// With a capacity of 0.
+#[track_caller]
 pub fn channel<F: Family, T>(capacity: usize) -> (Sender<F, T>, Receiver<F, T>) {
     assert!(
         capacity > 0,
@@ -199,6 +208,7 @@ pub fn channel<F: Family, T>(capacity: usize) -> (Sender<F, T>, Receiver<F, T>) 
         senders: 1,
         receivers: 1,
         line: WaitQueue::new(),
+        origin: Origin::here(),
     }));
     let receiver = Receiver {
         channel: channel.clone(),

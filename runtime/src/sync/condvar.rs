@@ -56,6 +56,7 @@ pub struct Condvar<F: Family> {
 
 impl<F: Family> Condvar<F> {
     /// Nobody waits.
+    #[track_caller]
     pub fn new() -> Self {
         Condvar {
             state: F::Lock::new(State {
@@ -167,6 +168,7 @@ impl Condvar<Shared> {
 }
 
 impl<F: Family> Default for Condvar<F> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

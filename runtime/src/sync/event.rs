@@ -43,6 +43,7 @@ pub struct Event<F: Family> {
 
 impl<F: Family> Event<F> {
     /// An event that isn't set.
+    #[track_caller]
     pub fn new() -> Self {
         Event {
             state: F::Lock::new(State {
@@ -105,6 +106,7 @@ impl Event<Shared> {
 }
 
 impl<F: Family> Default for Event<F> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

@@ -88,6 +88,7 @@ pub struct Limiter<F: Family> {
 
 impl<F: Family> Limiter<F> {
     /// A limiter of `total` tokens.
+    #[track_caller]
     pub fn new(total: usize) -> Self {
         Limiter {
             state: F::Lock::new(State {

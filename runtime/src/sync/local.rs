@@ -66,6 +66,7 @@ pub mod oneshot {
     pub type Receiver<T> = crate::sync::oneshot::Receiver<Local, T>;
 
     /// Makes a channel for one value.
+    #[track_caller]
     pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
         crate::sync::oneshot::channel()
     }
@@ -92,11 +93,13 @@ pub mod mpsc {
     /// # Panics
     ///
     /// With a capacity of 0.
+    #[track_caller]
     pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         crate::sync::mpsc::channel(capacity)
     }
 
     /// A channel without a limit.
+    #[track_caller]
     pub fn unbounded_channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
         crate::sync::mpsc::unbounded_channel()
     }
@@ -118,6 +121,7 @@ pub mod broadcast {
     /// # Panics
     ///
     /// With a capacity of 0.
+    #[track_caller]
     pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         crate::sync::broadcast::channel(capacity)
     }
@@ -134,6 +138,7 @@ pub mod watch {
     pub type Receiver<T> = crate::sync::watch::Receiver<Local, T>;
 
     /// A channel that holds `value`.
+    #[track_caller]
     pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
         crate::sync::watch::channel(value)
     }

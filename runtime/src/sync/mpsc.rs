@@ -36,7 +36,7 @@ use super::place::Line;
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::context;
 use crate::inspect::{About, SyncKind};
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, Origin, emit_of};
 
 mod patience;
 mod receiver;
@@ -71,6 +71,7 @@ pub struct State<T> {
     sender_made_by: usize,
     /// The data word of the waker of the task that received last, for a dump.
     received_by: usize,
+    origin: Origin,
 }
 
 impl<T> State<T> {
@@ -130,7 +131,7 @@ impl<T> State<T> {
     #[inline(always)]
     fn append(&mut self, value: T) {
         let channel = std::ptr::from_ref(self).addr();
-        emit(Kind::Send, line!(), channel as u64, 1);
+        emit_of(Kind::Send, line!(), channel as u64, 1, &mut self.origin);
         self.queue.push_back(value);
     }
 
@@ -166,6 +167,7 @@ impl<T> State<T> {
 /// What all handles of a channel share.
 type Channel<F, T> = <F as Family>::Ref<<F as Family>::Lock<State<T>>>;
 
+#[track_caller]
 fn new<F: Family, T>(capacity: Option<usize>) -> (Channel<F, T>, Receiver<F, T>) {
     let channel: Channel<F, T> = F::share(F::Lock::new(State {
         queue: VecDeque::new(),
@@ -178,6 +180,7 @@ fn new<F: Family, T>(capacity: Option<usize>) -> (Channel<F, T>, Receiver<F, T>)
         until_closed: WaitQueue::new(),
         sender_made_by: context::current_word(),
         received_by: 0,
+        origin: Origin::here(),
     }));
     let receiver = Receiver::new(channel.clone(), capacity);
     (channel, receiver)
@@ -188,6 +191,7 @@ fn new<F: Family, T>(capacity: Option<usize>) -> (Channel<F, T>, Receiver<F, T>)
 /// # Panics
 ///
 /// With a capacity of 0: there is no rendezvous channel here.
+#[track_caller]
 pub fn channel<F: Family, T>(capacity: usize) -> (Sender<F, T>, Receiver<F, T>) {
     assert!(
         capacity > 0,
@@ -199,6 +203,7 @@ pub fn channel<F: Family, T>(capacity: usize) -> (Sender<F, T>, Receiver<F, T>) 
 
 /// A channel without a limit: sending never waits, and nothing but memory
 /// stops a sender that is faster than the receiver.
+#[track_caller]
 pub fn unbounded_channel<F: Family, T>() -> (UnboundedSender<F, T>, UnboundedReceiver<F, T>) {
     let (channel, receiver) = new(None);
     (UnboundedSender::new(channel), receiver)

@@ -66,6 +66,7 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<Shared, T> {}
 
 impl<F: Family, T> Mutex<F, T> {
     /// An unlocked mutex around `value`.
+    #[track_caller]
     pub fn new(value: T) -> Self {
         Mutex {
             turn: Semaphore::inside(SyncKind::Mutex, 1),
@@ -183,6 +184,7 @@ impl<T: ?Sized> Mutex<Shared, T> {
 }
 
 impl<F: Family, T: Default> Default for Mutex<F, T> {
+    #[track_caller]
     fn default() -> Self {
         Mutex::new(T::default())
     }

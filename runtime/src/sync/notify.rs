@@ -71,6 +71,7 @@ pub struct Notify<F: Family> {
 
 impl<F: Family> Notify<F> {
     /// Nobody waits, nothing is stored.
+    #[track_caller]
     pub fn new() -> Self {
         Notify {
             state: F::Lock::new(State {
@@ -134,6 +135,7 @@ impl Notify<Shared> {
 }
 
 impl<F: Family> Default for Notify<F> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

@@ -53,6 +53,7 @@ pub struct OnceCell<F: Family, T> {
 
 impl<F: Family, T> OnceCell<F, T> {
     /// An empty cell.
+    #[track_caller]
     pub fn new() -> Self {
         OnceCell {
             turn: Semaphore::inside(SyncKind::OnceCell, 1),
@@ -61,6 +62,7 @@ impl<F: Family, T> OnceCell<F, T> {
     }
 
     /// A full cell.
+    #[track_caller]
     pub fn new_with(value: T) -> Self {
         let cell = Self::new();
         // A new cell is empty, so this can't fail.
@@ -174,6 +176,7 @@ impl<T> OnceCell<Shared, T> {
 }
 
 impl<F: Family, T> Default for OnceCell<F, T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

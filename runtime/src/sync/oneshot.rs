@@ -25,7 +25,7 @@ use super::pair::Pair;
 use crate::inspect::{About, SyncKind, round};
 use crate::switch::{Weakening, weakened};
 use crate::task::waker::copy;
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, Origin, emit, emit_of};
 
 struct State<T> {
     value: Option<T>,
@@ -37,6 +37,7 @@ struct State<T> {
     receiver: Option<Waker>,
     /// Who awaits `Sender::closed`.
     sender: Option<Waker>,
+    origin: Origin,
 }
 
 type Channel<F, T> = Pair<<F as Family>::Leave, <F as Family>::Lock<State<T>>>;
@@ -83,13 +84,16 @@ fn register(slot: &mut Option<Waker>, waker: &Waker, after: &mut After) {
 /// Makes a channel for one value. One allocation, or none on a loop where another
 /// oneshot or a task of its size has ended.
 #[inline]
+#[track_caller]
 pub fn channel<F: Family, T>() -> (Sender<F, T>, Receiver<F, T>) {
+    let origin = Origin::here();
     let state = || State {
         value: None,
         sender_done: false,
         closed: false,
         receiver: None,
         sender: None,
+        origin,
     };
     let (one, other): (Channel<F, T>, _) = Pair::new(|| F::Lock::new(state()));
     let sender = Sender { channel: Some(one) };
@@ -124,7 +128,8 @@ impl<F: Family, T> Sender<F, T> {
             if state.closed {
                 return Err(value);
             }
-            emit(Kind::OneshotSend, line!(), state.address(), 1);
+            let address = state.address();
+            emit_of(Kind::OneshotSend, line!(), address, 1, &mut state.origin);
             state.value = Some(value);
             if !peeked {
                 after.wake(state.receiver.take());

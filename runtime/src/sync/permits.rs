@@ -56,6 +56,7 @@ pub struct Permits {
 
 impl Permits {
     /// `available` permits of a `kind` of primitive, nobody waiting.
+    #[track_caller]
     pub const fn new(available: usize, kind: SyncKind) -> Self {
         Permits {
             available,

@@ -29,7 +29,7 @@ use super::permits::{Permits, Refused};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::inspect::{About, SyncKind};
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, Origin, emit, emit_of};
 
 mod discipline;
 
@@ -82,6 +82,7 @@ struct State<D> {
     unfinished: usize,
     joiners: WaitQueue,
     shut_down: bool,
+    origin: Origin,
 }
 
 impl<D> State<D> {
@@ -105,7 +106,14 @@ impl<D> State<D> {
     where
         D: Discipline<T>,
     {
-        emit(Kind::QueuePut, line!(), self.address(), D::TAKES as u64);
+        let address = self.address();
+        emit_of(
+            Kind::QueuePut,
+            line!(),
+            address,
+            D::TAKES as u64,
+            &mut self.origin,
+        );
         self.content.push(item);
         self.unfinished += 1;
         self.items.give(1, after);
@@ -163,6 +171,7 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
     ///
     /// If `maxsize` is 0; for a queue without a limit use
     /// [`unbounded`](Self::unbounded).
+    #[track_caller]
     pub fn new(maxsize: usize) -> Self {
         assert!(
             maxsize > 0,
@@ -172,10 +181,12 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
     }
 
     /// A queue without a limit: `put` never waits.
+    #[track_caller]
     pub fn unbounded() -> Self {
         Self::with_slots(usize::MAX)
     }
 
+    #[track_caller]
     fn with_slots(slots: usize) -> Self {
         Queue {
             state: F::Lock::new(State {
@@ -185,6 +196,7 @@ impl<F: Family, T, D: Discipline<T>> Queue<F, T, D> {
                 unfinished: 0,
                 joiners: WaitQueue::new(),
                 shut_down: false,
+                origin: Origin::here(),
             }),
             holds: std::marker::PhantomData,
         }

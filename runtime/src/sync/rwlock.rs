@@ -47,6 +47,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<Shared, T> {}
 
 impl<F: Family, T> RwLock<F, T> {
     /// An unlocked lock around `value`.
+    #[track_caller]
     pub fn new(value: T) -> Self {
         RwLock {
             turn: Semaphore::inside(SyncKind::RwLock, MAX_READERS),
@@ -158,6 +159,7 @@ impl<T: ?Sized> RwLock<Shared, T> {
 }
 
 impl<F: Family, T: Default> Default for RwLock<F, T> {
+    #[track_caller]
     fn default() -> Self {
         RwLock::new(T::default())
     }

@@ -85,6 +85,7 @@ impl<F: Family> Semaphore<F> {
     pub const MAX_PERMITS: usize = usize::MAX;
 
     /// A semaphore with `permits` free permits.
+    #[track_caller]
     pub fn new(permits: usize) -> Self {
         Semaphore {
             permits: F::Lock::new(Permits::new(permits, SyncKind::Semaphore)),
@@ -92,6 +93,7 @@ impl<F: Family> Semaphore<F> {
     }
 
     /// The semaphore inside another primitive, which dumps are to name.
+    #[track_caller]
     pub(super) fn inside(kind: SyncKind, permits: usize) -> Self {
         Semaphore {
             permits: F::Lock::new(Permits::new(permits, kind)),

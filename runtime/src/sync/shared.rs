@@ -68,6 +68,7 @@ pub mod oneshot {
     pub type Receiver<T> = crate::sync::oneshot::Receiver<Shared, T>;
 
     /// Makes a channel for one value.
+    #[track_caller]
     pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
         crate::sync::oneshot::channel()
     }
@@ -94,11 +95,13 @@ pub mod mpsc {
     /// # Panics
     ///
     /// With a capacity of 0.
+    #[track_caller]
     pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         crate::sync::mpsc::channel(capacity)
     }
 
     /// A channel without a limit.
+    #[track_caller]
     pub fn unbounded_channel<T>() -> (UnboundedSender<T>, UnboundedReceiver<T>) {
         crate::sync::mpsc::unbounded_channel()
     }
@@ -120,6 +123,7 @@ pub mod broadcast {
     /// # Panics
     ///
     /// With a capacity of 0.
+    #[track_caller]
     pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         crate::sync::broadcast::channel(capacity)
     }
@@ -136,6 +140,7 @@ pub mod watch {
     pub type Receiver<T> = crate::sync::watch::Receiver<Shared, T>;
 
     /// A channel that holds `value`.
+    #[track_caller]
     pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
         crate::sync::watch::channel(value)
     }

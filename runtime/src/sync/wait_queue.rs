@@ -26,7 +26,7 @@ use super::after::After;
 use crate::limits::WAIT_QUEUE_KEEP;
 use crate::switch::{Weakening, weakened};
 use crate::task::waker::copy;
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, Origin, emit_of};
 
 /// "No slot": the end of a list. Out of bounds of `slots`, whatever it holds, so
 /// looking it up is the test for it.
@@ -98,10 +98,12 @@ pub struct WaitQueue<A = ()> {
     tail: u32,
     free: u32,
     live: u32,
+    origin: Origin,
 }
 
 impl<A: Copy> WaitQueue<A> {
     /// An empty line. Allocates nothing.
+    #[track_caller]
     pub const fn new() -> Self {
         WaitQueue {
             slots: Vec::new(),
@@ -110,6 +112,7 @@ impl<A: Copy> WaitQueue<A> {
             tail: NIL,
             free: NIL,
             live: 0,
+            origin: Origin::here(),
         }
     }
 
@@ -160,7 +163,7 @@ impl<A: Copy> WaitQueue<A> {
     #[inline(always)]
     pub fn join(&mut self, ask: A, waker: Waker) -> Ticket {
         let line = std::ptr::from_ref(self).addr();
-        emit(Kind::TurnWait, line!(), line as u64, 0);
+        emit_of(Kind::TurnWait, line!(), line as u64, 0, &mut self.origin);
         let index = match self.slots.get_mut(self.free as usize) {
             // Field by field: a slot built aside and moved here is read back by
             // wide loads of fresh narrow stores, which stalls.
@@ -240,11 +243,12 @@ impl<A: Copy> WaitQueue<A> {
         let Some(slot) = self.slots.get_mut(self.head as usize) else {
             return false;
         };
-        emit(
+        emit_of(
             Kind::TurnGrant,
             line!(),
             line as u64,
             u64::from(turn == Turn::Released),
+            &mut self.origin,
         );
         slot.turn = turn;
         let (waker, next) = (slot.waker.take(), slot.next);
@@ -347,6 +351,7 @@ impl<A: Copy> WaitQueue<A> {
 }
 
 impl<A: Copy> Default for WaitQueue<A> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }

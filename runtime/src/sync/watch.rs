@@ -17,7 +17,7 @@ use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
 use crate::inspect::{About, SyncKind};
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, Origin, emit, emit_of};
 
 /// # Invariants
 ///
@@ -33,6 +33,7 @@ struct State<V> {
     line: WaitQueue,
     /// Who awaits `Sender::closed`.
     until_closed: WaitQueue,
+    origin: Origin,
 }
 
 impl<V> State<V> {
@@ -50,7 +51,8 @@ impl<V> State<V> {
 
     fn replace(&mut self, value: V, after: &mut After) -> V {
         self.version += 1;
-        emit(Kind::WatchSend, line!(), self.address(), self.version);
+        let (address, version) = (self.address(), self.version);
+        emit_of(Kind::WatchSend, line!(), address, version, &mut self.origin);
         self.line.release_all(after);
         std::mem::replace(&mut self.value, value)
     }
@@ -97,6 +99,7 @@ struct Parts<F: Family, T> {
 type Channel<F, T> = <F as Family>::Ref<Parts<F, T>>;
 
 /// Makes a channel that holds `value`, which the receiver counts as seen.
+#[track_caller]
 pub fn channel<F: Family, T>(value: T) -> (Sender<F, T>, Receiver<F, T>) {
     let channel: Channel<F, T> = F::share(Parts {
         state: F::Lock::new(State {
@@ -106,6 +109,7 @@ pub fn channel<F: Family, T>(value: T) -> (Sender<F, T>, Receiver<F, T>) {
             receivers: 1,
             line: WaitQueue::new(),
             until_closed: WaitQueue::new(),
+            origin: Origin::here(),
         }),
         writers: F::Lock::new(()),
     });

@@ -29,6 +29,7 @@ use std::time::SystemTime;
 
 use super::collect::{Collected, Placed};
 use super::event::{Kind, Shape};
+use super::origin;
 use super::{Arrow, ArrowKind, Event, Subject, Trace, What};
 use crate::sync::queue::Takes;
 use crate::task::id::SLOT_BITS;
@@ -276,6 +277,21 @@ impl Explainer {
                 self.threads[lane].trigger = Some(at);
                 None
             }
+            Kind::Made => {
+                let (is_channel, site) = origin::made(b);
+                let what = if is_channel {
+                    What::Channel
+                } else {
+                    What::Line
+                };
+                // Something else may have had the address before.
+                let subject = self.anew(pid, what, a);
+                self.subjects[subject].site = self.names.get(&(pid, site)).cloned();
+                if is_channel {
+                    self.sends.remove(&key);
+                }
+                Some(subject)
+            }
             Kind::TurnWait | Kind::TurnGrant => Some(self.numbered(pid, What::Line, a)),
             Kind::TimerCancelled => {
                 if let Some(set) = self.timer_due_at(key, b) {
@@ -286,7 +302,7 @@ impl Explainer {
             Kind::OneshotSend => {
                 // Its only one: what was sent at this address before was never received.
                 self.sends.insert(key, VecDeque::from([at]));
-                Some(self.anew(pid, What::Channel, a))
+                Some(self.numbered(pid, What::Channel, a))
             }
             Kind::WatchSend | Kind::BroadcastSend => {
                 self.numbered_sends.insert((key, b), at);

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use super::json::{Commas, Quoted};
 use super::model::program;
-use super::{Arrow, Event, LaneKind, Trace};
+use super::{Arrow, Event, LaneKind, Trace, What};
 
 /// Nanoseconds as the microseconds of the format.
 struct Us(u64);
@@ -115,11 +115,13 @@ impl Trace {
             about.function,
             Quoted(about.what),
         )?;
-        let site = event
-            .subject
-            .and_then(|at| self.subjects()[at].site.as_ref());
-        if let Some(site) = site {
-            write!(out, ",\"spawned\":{}", Quoted(site))?;
+        let subject = event.subject.map(|at| &self.subjects()[at]);
+        if let Some((subject, site)) = subject.and_then(|it| Some((it, it.site.as_ref()?))) {
+            let word = match subject.what {
+                What::Line | What::Channel => "made",
+                _ => "spawned",
+            };
+            write!(out, ",\"{word}\":{}", Quoted(site))?;
         }
         let text = self.text(event);
         if !text.is_empty() {

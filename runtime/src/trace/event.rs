@@ -110,6 +110,9 @@ pub enum Kind {
     TimerCancelled,
     /// A descriptor may be worth trying again (its number, 0 to read, 1 to write).
     Ready,
+    /// A line or channel tells something for the first time in the session (its
+    /// address, the key of the place that made it, plus 1 if it is a channel).
+    Made,
     /// Somebody stands in line for a lock, permits, room (the line's address, 0).
     TurnWait,
     /// The first in a line gets its turn (the line's address, 1 if all are let go).
@@ -224,7 +227,7 @@ const SETTLE: &str = "pools/src/process/state/settle.rs";
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 59] = {
+    pub const ALL: [Kind; 60] = {
         use Kind::*;
         [
             Spawn,
@@ -241,6 +244,7 @@ impl Kind {
             TimerFired,
             TimerCancelled,
             Ready,
+            Made,
             TurnWait,
             TurnGrant,
             Send,
@@ -319,6 +323,7 @@ impl Kind {
             Kind::TimerFired => about("timer fired", Time, Instant, TURN, "fire_timers", "a deadline has come; who waits for it is woken"),
             Kind::TimerCancelled => about("timer cancelled", Time, Instant, "runtime/src/time/driver.rs", "cancel", "a timer is taken back before its time has come"),
             Kind::Ready => about("ready", Io, Instant, "runtime/src/reactor/source.rs", "event", "epoll says that a descriptor may be tried again"),
+            Kind::Made => about("made", Sync, Instant, "runtime/src/trace/origin.rs", "tell", "a lock or channel is heard of for the first time; its site is where it was made"),
             Kind::TurnWait => about("wait for turn", Sync, Instant, "runtime/src/sync/wait_queue.rs", "join", "a task joins a line: for a lock, for permits, for room, for a value"),
             Kind::TurnGrant => about("turn granted", Sync, Instant, "runtime/src/sync/wait_queue.rs", "take_front", "the first in a line gets what it waits for"),
             Kind::Send => about("send", Sync, Instant, "runtime/src/sync/mpsc.rs", "append", "a value goes into a channel"),

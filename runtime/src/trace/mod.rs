@@ -24,7 +24,7 @@
 //! ```
 //! `README.md` beside this file says what may be relied on. Read in this order: [`gate`] (on or off), [`event`] (what can be told),
 //! [`record`], [`ring`] and [`board`] (how it is kept), [`clock`], `memory`, `writer`
-//! and `names` (the recording thread), `span`, [`session`] (the recorder), `collect`,
+//! and `names` (the recording thread), `origin`, `span`, [`session`] (the recorder), `collect`,
 //! `causality`, and [`model`], `html`, `chrome` (documents).
 
 pub mod board;
@@ -39,6 +39,7 @@ mod json;
 mod memory;
 pub mod model;
 pub(crate) mod names;
+pub(crate) mod origin;
 pub mod record;
 pub mod ring;
 pub mod session;
@@ -51,6 +52,7 @@ use std::time::SystemTime;
 pub use event::{About, Group, Kind, Shape};
 pub use gate::{BUILT_IN, emit, is_on};
 pub(crate) use gate::{emit_end, emit_follower};
+pub(crate) use origin::{Origin, emit_of};
 pub use session::{Error, Session, start};
 pub use span::{Span, span};
 pub(crate) use writer::forget_the_end;
@@ -218,7 +220,7 @@ pub struct Subject {
     pub number: u64,
     /// The name that it was given.
     pub name: Option<String>,
-    /// Where it was spawned.
+    /// Where it was spawned; of a lock's line or a channel, where it was made.
     pub site: Option<String>,
 }
 

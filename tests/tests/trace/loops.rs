@@ -1,5 +1,6 @@
 //! Traces of event loops.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use threeply_runtime::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,7 +10,7 @@ use threeply_runtime::sync::local;
 use threeply_runtime::sync::queue::{Discipline, Fifo, Lifo, Priority, Queue};
 use threeply_runtime::task::Builder;
 use threeply_runtime::time::sleep;
-use threeply_runtime::trace::{self, ArrowKind, Kind, LaneKind};
+use threeply_runtime::trace::{self, ArrowKind, Kind, LaneKind, What};
 use threeply_runtime::{EventLoop, Handle, block_on, spawn, unblock, yield_now};
 
 use crate::kit::{arrows, count, in_turn, lanes, only, record, tell, told};
@@ -207,6 +208,109 @@ fn locks_and_channels_tell_who_waits_and_what_passes() {
     assert_eq!(
         arrows(&trace, Kind::Send, Kind::Receive),
         [ArrowKind::Value; 6]
+    );
+}
+
+/// Where a subject was made, of the events of these kinds, in order, each once.
+fn sites(trace: &trace::Trace, kinds: &[Kind]) -> Vec<(What, String)> {
+    let mut sites = Vec::new();
+    for event in trace.events() {
+        if kinds.contains(&event.kind) {
+            let subject = &trace.subjects()[event.subject.expect("it is about something")];
+            let site = subject.site.clone().expect("it tells where it was made");
+            if !sites.contains(&(subject.what, site.clone())) {
+                sites.push((subject.what, site));
+            }
+        }
+    }
+    sites
+}
+
+#[test]
+fn a_lock_and_a_channel_tell_where_they_were_made() {
+    // Both older than the recording; and the lock moves after it.
+    let here = |line: u32| format!("{}:{line}:", file!());
+    let (mutex, at_mutex) = (local::Mutex::new(()), here(line!()));
+    let ((sender, mut receiver), at_channel) = (local::mpsc::channel(1), here(line!()));
+    let mutex = Rc::new(mutex);
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let guard = mutex.clone().lock_owned().await;
+            let waits = spawn(async move {
+                drop(mutex.lock().await);
+                sender.send(1).await.unwrap();
+                sender.send(2).await.unwrap(); // It waits for room.
+            });
+            yield_now().await;
+            drop(guard);
+            yield_now().await;
+            for value in [1, 2] {
+                assert_eq!(receiver.recv().await, Some(value));
+            }
+            waits.await.unwrap();
+        });
+    });
+    let lines = sites(&trace, &[Kind::TurnWait, Kind::TurnGrant]);
+    assert!(
+        matches!(&lines[..], [(What::Line, first), (What::Line, second)]
+            if first.starts_with(&at_mutex) && second.starts_with(&at_channel)),
+        "{lines:?}"
+    );
+    let channels = sites(&trace, &[Kind::Send, Kind::Receive]);
+    assert!(
+        matches!(&channels[..], [(What::Channel, site)] if site.starts_with(&at_channel)),
+        "{channels:?}"
+    );
+    // Once each, before anything else that they tell.
+    let made = told(&trace, &[Kind::Made]);
+    assert_eq!(made, ["made line 1", "made channel 1", "made line 2"]);
+    let mut chrome = Vec::new();
+    trace.write_chrome(&mut chrome).unwrap();
+    let chrome = String::from_utf8(chrome).unwrap();
+    assert!(chrome.contains(&format!("\"made\":\"{at_mutex}")));
+    assert!(
+        trace
+            .to_model()
+            .contains(&format!("\"site\":\"{at_channel}"))
+    );
+}
+
+#[test]
+fn what_uses_an_address_again_is_something_new() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            for value in 0..3 {
+                let (sender, mut receiver) = local::mpsc::channel(1);
+                sender.send(value).await.unwrap();
+                assert_eq!(receiver.recv().await, Some(value));
+            }
+        });
+    });
+    let passed = told(&trace, &[Kind::Send, Kind::Receive]);
+    assert_eq!(passed[..2], ["send channel 1", "receive channel 1"]);
+    assert_eq!(passed[4..], ["send channel 3", "receive channel 3"]);
+}
+
+#[test]
+fn within_a_turn_a_poll_begins_when_the_one_before_it_ends() {
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let others: Vec<_> = (0..3).map(|_| spawn(yield_now())).collect();
+            for other in others {
+                other.await.unwrap();
+            }
+        });
+    });
+    let polls = trace
+        .events()
+        .iter()
+        .filter(|event| event.kind == Kind::Poll);
+    let polls: Vec<_> = polls.collect();
+    let adjacent = |pair: &[&trace::Event]| pair[0].end_ns == Some(pair[1].start_ns);
+    // All of it fits into one turn.
+    assert!(
+        polls.len() >= 7 && polls.windows(2).all(adjacent),
+        "{polls:?}"
     );
 }
 

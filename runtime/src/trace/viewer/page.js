@@ -511,7 +511,8 @@ function showDetails() {
   if (isSpan(i)) tell("how long", duration(end[i] - start[i]));
   tell("lane", `${lane.name} (${lane.kind === "process" ? "worker" : lane.kind}, process ${lane.pid}, thread ${lane.tid})`);
   tell("more", textOf(i));
-  if (subject) tell("spawned at", subject.site, true);
+  const made = { line: "made at", channel: "made at", span: "begun at" };
+  if (subject) tell(made[subject.type] ?? "spawned at", subject.site, true);
   tell("made by", `${kind.file}:${rows[i][at.line]}`, true);
   tell("in", kind.function, true);
   panel.append(table);
