@@ -2,17 +2,12 @@
 
 use std::cell::Cell;
 use std::io::Write;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_rustls::TlsAcceptor;
 use http::{HeaderValue, Method, StatusCode, header};
-use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
 use threeply_demos::http::Error;
-use threeply_demos::http::client::{Client, Config, Retry, Tls, tls};
+use threeply_demos::http::client::{Client, Config, Retry, Tls};
 use threeply_demos::http::server::conversation::Conversation;
 use threeply_demos::http::server::{Limits, Reply, Routes};
 use threeply_runtime as runtime;
@@ -20,7 +15,7 @@ use threeply_runtime::cancel::CancellationToken;
 use threeply_runtime::net::TcpListener;
 use threeply_runtime::time::sleep;
 
-use crate::kit::{on_loop, scripted, serve};
+use crate::kit::{acceptor, data, on_loop, scripted, serve};
 
 /// What the server was asked, as text.
 fn mirror() -> Routes {
@@ -534,36 +529,10 @@ fn no_more_connections_are_opened_than_allowed() {
     });
 }
 
-pub(crate) fn data(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(name)
-}
-
 /// A TLS server on the current loop, with the certificate `name`; with
 /// `asking`, it serves only clients that our authority vouches for.
 async fn secure(name: &str, asking: bool) -> u16 {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = if asking {
-        let mut roots = rustls::RootCertStore::empty();
-        for authority in tls::certificates(&data("authority.pem")).unwrap() {
-            roots.add(authority).unwrap();
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.with_client_cert_verifier(verifier.build().unwrap())
-    } else {
-        builder.with_no_client_auth()
-    };
-    let config = builder
-        .with_single_cert(
-            tls::certificates(&data(name)).unwrap(),
-            tls::private_key(&data("server.key")).unwrap(),
-        )
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(name, asking);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(runtime::spawn(async move {

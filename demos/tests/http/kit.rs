@@ -1,10 +1,17 @@
-//! A server on the test's own loop, and raw connections to it.
+//! A server on the test's own loop, raw connections to it, TLS, and tests that need a
+//! process of their own.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_rustls::TlsAcceptor;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use threeply_demos::http::client::tls;
 use threeply_demos::http::server::{Limits, Routes, Server};
 use threeply_demos::http::stream::{read, write_all};
 use threeply_runtime as runtime;
@@ -99,23 +106,39 @@ pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
 
 const ALONE: &str = "THREEPLY_TEST_ALONE";
 
+/// Whether this process runs one test alone.
+pub(crate) fn is_alone() -> bool {
+    std::env::var_os(ALONE).is_some()
+}
+
 /// Runs `body` in a process of its own, which has at most `files` descriptors: this
-/// binary, started once more for the test `name`.
+/// binary, started once more for the test `name`. It is waited for at most a minute.
 pub(crate) fn alone(name: &str, files: u64, body: impl FnOnce()) {
-    if std::env::var_os(ALONE).is_some() {
+    if is_alone() {
         return body();
     }
+    once_more(name, Some(files), Some(Duration::from_secs(60)));
+}
+
+/// Starts this binary once more for the test `name`, which must pass; returns what it
+/// printed.
+pub(crate) fn once_more(name: &str, files: Option<u64>, patience: Option<Duration>) -> String {
     let output = runtime::block_on(async {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
         command.env(ALONE, "1");
-        command.exec().limit(Limit::OpenFiles, files, files);
-        timeout(Duration::from_secs(60), command.output())
-            .await
-            .expect("the test hangs")
-            .unwrap()
+        if let Some(files) = files {
+            command.exec().limit(Limit::OpenFiles, files, files);
+        }
+        match patience {
+            Some(patience) => timeout(patience, command.output())
+                .await
+                .expect("the test hangs"),
+            None => command.output().await,
+        }
+        .unwrap()
     });
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -123,4 +146,38 @@ pub(crate) fn alone(name: &str, files: u64, body: impl FnOnce()) {
         output.status
     );
     assert!(text.contains("1 passed"), "no test of this name? {text}");
+    text
+}
+
+/// What accepts TLS with the certificate `name` of `tests/data`; `asking`, only from
+/// clients that our authority vouches for.
+pub(crate) fn acceptor(name: &str, asking: bool) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = if asking {
+        let mut roots = RootCertStore::empty();
+        for authority in tls::certificates(&data("authority.pem")).unwrap() {
+            roots.add(authority).unwrap();
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let config = builder
+        .with_single_cert(
+            tls::certificates(&data(name)).unwrap(),
+            tls::private_key(&data("server.key")).unwrap(),
+        )
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A file of `tests/data`.
+pub(crate) fn data(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
 }

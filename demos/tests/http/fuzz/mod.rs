@@ -23,7 +23,6 @@ mod tls;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +33,7 @@ use threeply_runtime::sys::pipe::open_fds;
 use threeply_runtime::time::timeout;
 use threeply_runtime::{EventLoop, yield_now};
 
-const ALONE: &str = "THREEPLY_TEST_ALONE";
+use crate::kit::{is_alone, once_more};
 
 /// No conversation lasts longer, by the virtual clock: every wait in it has a limit
 /// of its own, of a minute at most, and no case has more than some dozens of them.
@@ -86,21 +85,8 @@ impl Random {
 /// Calls `case` so many times, or for as long as the environment says, in a process
 /// of its own.
 fn fuzz(name: &str, cases: u64, mut case: impl FnMut(&mut Random)) {
-    if std::env::var_os(ALONE).is_none() {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture", "--test-threads=1"])
-            .env(ALONE, "1")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{}\n{errors}\n{text}",
-            output.status
-        );
-        assert!(text.contains("1 passed"), "no test of this name? {text}");
-        return print!("{text}");
+    if !is_alone() {
+        return print!("{}", once_more(name, None, None));
     }
     let number = |name| {
         let text = std::env::var(name).ok()?;

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_io::AsyncWrite;
-use futures_rustls::TlsAcceptor;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
-use threeply_demos::http::client::tls;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use threeply_demos::http::server::conversation::Conversation;
 use threeply_demos::http::server::{Limits, Reply, Routes};
 use threeply_demos::http::stream::{read, write_all};
@@ -20,22 +18,8 @@ use threeply_runtime::io::{duplex, split};
 use threeply_runtime::spawn;
 use threeply_runtime::time::timeout;
 
-use super::{ALONE, fuzz, speech, virtual_time};
-use crate::client::data;
-
-fn acceptor() -> TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            tls::certificates(&data("server.pem")).unwrap(),
-            tls::private_key(&data("server.key")).unwrap(),
-        )
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
-}
+use super::{fuzz, speech, virtual_time};
+use crate::kit::{acceptor, is_alone};
 
 /// What a client says first.
 fn hello() -> Vec<u8> {
@@ -76,7 +60,7 @@ fn nothing_that_is_not_tls_breaks_a_server_behind_it() {
         record(21, 2, &[1, 0]),
     ];
     let words: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-    let acceptor = acceptor();
+    let acceptor = acceptor("server.pem", false);
     let answered = Cell::new(0);
     fuzz(name, 600, |random| {
         let speech = speech(random, &corpus, &words);
@@ -117,7 +101,7 @@ fn nothing_that_is_not_tls_breaks_a_server_behind_it() {
         });
     });
     assert!(
-        std::env::var_os(ALONE).is_none() || answered.get() > 50,
+        !is_alone() || answered.get() > 50,
         "too few are understood: {answered:?}"
     );
 }
