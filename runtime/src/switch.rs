@@ -68,6 +68,9 @@ pub enum Weakening {
     /// The last sender of a channel asks in one locked section whether the receiver
     /// waits, and ends the channel in the next.
     LastSenderPeeks,
+    /// The receiver of a oneshot asks in one locked section whether the sender waits
+    /// for its end, and ends in the next.
+    ReceiverPeeks,
     /// The end of a oneshot that leaves doesn't publish what it did before.
     PairLeavesRelaxed,
     /// A thread about to block looks in one locked section whether it was woken,

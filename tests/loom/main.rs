@@ -34,6 +34,7 @@
 
 mod delivery;
 mod explore;
+mod given_up;
 mod ipc;
 mod lanes;
 mod process;

@@ -19,7 +19,7 @@ use crate::explore::explore;
 
 /// Remembers a wake; of std, so that it adds no schedule.
 #[derive(Default)]
-struct Woken(AtomicBool);
+pub(crate) struct Woken(AtomicBool);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
@@ -28,17 +28,17 @@ impl Wake for Woken {
 }
 
 impl Woken {
-    fn new() -> (Arc<Woken>, Waker) {
+    pub(crate) fn new() -> (Arc<Woken>, Waker) {
         let woken = Arc::new(Woken::default());
         (woken.clone(), Waker::from(woken))
     }
 
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
-fn poll<T>(future: Pin<&mut impl Future<Output = T>>, waker: &Waker) -> Poll<T> {
+pub(crate) fn poll<T>(future: Pin<&mut impl Future<Output = T>>, waker: &Waker) -> Poll<T> {
     future.poll(&mut Context::from_waker(waker))
 }
 
@@ -322,7 +322,7 @@ impl Drop for Said {
 fn end_against_end_model() {
     let said = Said::default();
     let heard = said.heard.clone();
-    let (one, other) = Pair::<SharedLeave, _>::new(said);
+    let (one, other) = Pair::<SharedLeave, _>::new(|| said);
     let thread = loom::thread::spawn(move || {
         one.by_one.store(true, Relaxed);
         drop(one);

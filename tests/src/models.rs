@@ -257,6 +257,56 @@ pub const MODELS: &[Model] = &[
         file: "runtime/src/sync/blocking.rs",
     },
     Model {
+        name: "given_up::writer_against_cancel",
+        proves: "a lock handed to a writer that is just cancelled goes to the readers behind it",
+        file: "runtime/src/sync/rwlock.rs",
+    },
+    Model {
+        name: "given_up::writer_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that its turn was granted",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "given_up::initializer_against_cancel",
+        proves: "of an initializer that is dropped and the next, who gives up, the third gets its try",
+        file: "runtime/src/sync/once_cell.rs",
+    },
+    Model {
+        name: "given_up::initializer_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that its turn was granted",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "given_up::condition_against_cancel",
+        proves: "a condition's notification to a waiter that is just cancelled goes to the next",
+        file: "runtime/src/sync/condvar.rs",
+    },
+    Model {
+        name: "given_up::condition_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that its turn was granted",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "given_up::item_against_cancel",
+        proves: "an item put into a queue for a waiter that is just cancelled goes to the next",
+        file: "runtime/src/sync/queue.rs",
+    },
+    Model {
+        name: "given_up::item_against_cancel_broken",
+        proves: "twin: a waiter that leaves doesn't say that its turn was granted",
+        file: "runtime/src/sync/wait_queue.rs",
+    },
+    Model {
+        name: "given_up::receiver_leaves_against_closed",
+        proves: "a sender that waits for the receiver's end sees it or is woken",
+        file: "runtime/src/sync/oneshot.rs",
+    },
+    Model {
+        name: "given_up::receiver_leaves_against_closed_broken",
+        proves: "twin: the receiver asks in one section whether to wake, and ends in the next",
+        file: "runtime/src/sync/oneshot.rs",
+    },
+    Model {
         name: "process::ring::bytes_are_published_whole",
         proves: "bytes of a ring are seen only once published, and not overwritten before they are read",
         file: "pools/src/process/ring.rs",

@@ -282,10 +282,16 @@ impl<F: Family, T> Future for Receiver<F, T> {
 /// A receiver that goes without having received.
 #[inline(never)]
 fn give_up<F: Family, T>(channel: Channel<F, T>) {
+    let peeked =
+        weakened(Weakening::ReceiverPeeks) && channel.with(|state, _| state.sender.is_none());
     // The value, if any, is dropped here, outside of the lock.
     let _unwanted = channel.with(|state, after| {
         after.discard(state.receiver.take());
-        state.close(after);
+        if peeked {
+            state.closed = true;
+        } else {
+            state.close(after);
+        }
         state.value.take()
     });
 }
