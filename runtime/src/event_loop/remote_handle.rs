@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::Target;
 use crate::context;
-use crate::inspect::blocked::{self, Blocking};
-use crate::inspect::{self, WaitsFor};
+use crate::inspect::{self, WaitsFor, blocked};
 use crate::switch::{Condvar, Mutex, MutexGuard, Weakening, weakened};
 use crate::task::JoinError;
 use crate::task::hook::report;
@@ -134,26 +133,6 @@ impl<T> Delivery<T> {
         self.lock().target
     }
 
-    /// As [`wait`](Self::wait), and tells dumps that it waits, by what `told` makes of
-    /// the task.
-    fn wait_aloud(&self, told: impl Fn(Option<Target>) -> WaitsFor) -> Result<T, JoinError> {
-        let mut state = self.lock();
-        let mut blocking: Option<(bool, Blocking)> = None;
-        loop {
-            if let Some(result) = state.take() {
-                return result;
-            }
-            let target = state.target;
-            let is_told = |(begun, _): &(bool, Blocking)| *begun == target.is_some();
-            if !blocking.as_ref().is_some_and(is_told) {
-                blocking = Some((target.is_some(), blocked::until(vec![told(target)])));
-            }
-            state.would_tell = target.is_none();
-            let waited = self.completed.wait(state);
-            state = waited.expect("no code panics under this lock");
-        }
-    }
-
     /// Takes the result, or leaves the waker.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<Result<T, JoinError>> {
         let mut state = self.lock();
@@ -179,6 +158,12 @@ impl<T> Delivery<T> {
 
     /// Blocks the thread until the result is there.
     pub fn wait(&self) -> Result<T, JoinError> {
+        self.wait_aloud(|_| ())
+    }
+
+    /// As [`wait`](Self::wait), and tells that it waits: what `tell` makes of the task,
+    /// and once more when there is one, lives as long as the thread sleeps.
+    fn wait_aloud<G>(&self, tell: impl Fn(Option<Target>) -> G) -> Result<T, JoinError> {
         let mut state = self.lock();
         if weakened(Weakening::DeliverySleepsLate) && matches!(state.stage, Stage::Awaited) {
             drop(state);
@@ -187,10 +172,16 @@ impl<T> Delivery<T> {
             let awaited = matches!(state.stage, Stage::Awaited);
             assert!(awaited, "a thread slept through its result");
         }
+        let mut told: Option<(bool, G)> = None;
         loop {
             if let Some(result) = state.take() {
                 return result;
             }
+            let target = state.target;
+            if told.as_ref().map(|(begun, _)| *begun) != Some(target.is_some()) {
+                told = Some((target.is_some(), tell(target)));
+            }
+            state.would_tell = target.is_none();
             let waited = self.completed.wait(state);
             state = waited.expect("no code panics under this lock");
         }
@@ -276,7 +267,7 @@ impl<T> RemoteHandle<T> {
     pub fn wait(self) -> Result<T, JoinError> {
         context::forbid_blocking("`RemoteHandle::wait`", "`.await`");
         self.delivery
-            .wait_aloud(|target| self.is_waited_for(target))
+            .wait_aloud(|target| blocked::until(vec![self.is_waited_for(target)]))
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`.
