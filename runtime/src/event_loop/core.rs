@@ -31,6 +31,7 @@ use crate::task::erased;
 use crate::task::id::{TaskIds, WakeId};
 use crate::task::join::JoinHandle;
 use crate::task::slab::{MAILBOX, SchedulerCell};
+use crate::task::waker::wake_id;
 use crate::time::Timers;
 use crate::time::clock::Clock;
 use crate::trace::{self, Kind};
@@ -80,6 +81,7 @@ pub struct Core {
     pub(super) draining: Cell<Option<Waker>>,
 
     // What the turn looks at besides.
+    loop_id: u16,
     pub(super) remote: &'static LoopRemote,
     pub(super) epoch: u64,
     pub(super) mail: RefCell<VecDeque<Call>>,
@@ -122,6 +124,7 @@ impl Core {
             remote_room: Cell::new(PAGE_TASKS),
             phase: Cell::new(Phase::Open),
             draining: Cell::default(),
+            loop_id: remote.id(),
             remote,
             epoch: remote.open(),
             mail: RefCell::default(),
@@ -220,7 +223,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn loop_id(&self) -> u16 {
-        self.remote.id()
+        self.loop_id
     }
 
     /// The task that runs.
@@ -388,10 +391,20 @@ impl Core {
     #[inline(never)]
     pub(crate) fn end(&self, place: u32) {
         if let Some(gone) = self.scheduler.remove(place) {
-            gone.settle();
+            gone.settle(|joiner| self.wake_from_here(joiner));
         }
         if self.phase.get() == Phase::Draining {
             self.tell_shutdown();
+        }
+    }
+
+    /// As [`wake_id`], by code that knows on which loop's thread it is.
+    #[inline(always)]
+    fn wake_from_here(&self, id: WakeId) {
+        if id.loop_id() == self.loop_id {
+            self.wake_local(id);
+        } else {
+            wake_id(id);
         }
     }
 

@@ -59,7 +59,7 @@ use super::local::Locals;
 use super::prefetch::{LINE, prefetch};
 use super::site::Site;
 use super::state::State;
-use super::waker::{id_of, wake_id, waker};
+use super::waker::{id_of, waker};
 
 pub(crate) use super::state::Stage;
 
@@ -411,9 +411,10 @@ impl TaskRef {
     }
 
     /// After the end: drops the task's locals, and either tells the joiner or,
-    /// where there is none, drops the output. Runs foreign code, contained.
+    /// where there is none, drops the output. Runs foreign code, contained. A joiner
+    /// of ours is woken by `wake`.
     #[inline]
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&self, wake: impl FnOnce(WakeId)) {
         let header = self.header();
         if !header.state.is_plain_and_joinable() {
             return self.settle_otherwise();
@@ -421,7 +422,7 @@ impl TaskRef {
         // An extra there isn't, so this is a number; 0 is no task.
         let joiner = header.rare.replace(ptr::null_mut()).addr() as u64;
         if joiner != 0 {
-            wake_id(WakeId(joiner));
+            wake(WakeId(joiner));
         }
     }
 

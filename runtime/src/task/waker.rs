@@ -61,8 +61,8 @@ fn clone(data: *const ()) -> RawWaker {
     raw(WakeId(data.addr() as u64))
 }
 
-/// The one copy of the way into the run queue. No call is on it but by a jump at its
-/// end, so it needs no frame.
+/// The usual way into the run queue. No call is on it but by a jump at its end, so it
+/// needs no frame.
 #[inline(never)]
 fn wake(data: *const ()) {
     let id = WakeId(data.addr() as u64);
