@@ -3,7 +3,8 @@
 //! Where time is too noisy, instructions aren't: the same binary on the same
 //! input executes the same number of them, to a few in a million. Each child is
 //! run twice, with `n` and with `3n` operations, and the difference is divided
-//! by `2n`, which takes out start-up and everything else that happens once.
+//! by `2n`, which takes out start-up and everything else that happens once. A row
+//! that does a fixed amount of work does it once and three times.
 //! Instructions aren't time: they don't see cache misses, mispredicted branches,
 //! system calls or atomics, which cost an order of magnitude more than others.
 
@@ -18,10 +19,16 @@ use crate::workload::{Entry, Pin, Run, Workload};
 /// The first thing after [`CHILD`] for a run of exactly so many operations.
 pub const EXACTLY: &str = "--exactly";
 
-/// Whether counting makes sense: one party, operation by operation. The kernel's
+/// Whether counting makes sense: one party, operation by operation, or with a known
+/// number of them. The kernel's
 /// part and waiting for others aren't counted, so rows with two parties aren't.
 pub fn counts(workload: &Workload, entry: &Entry) -> bool {
-    matches!(entry.run, Run::PerOp(_)) && workload.pin == Pin::Free && workload.workers == 1
+    let is_told = match entry.run {
+        Run::PerOp(_) => true,
+        Run::Once(_) => workload.once_does > 0,
+        Run::Python { .. } => false,
+    };
+    is_told && workload.pin == Pin::Free && workload.workers == 1
 }
 
 /// Whether valgrind is there.
@@ -38,10 +45,16 @@ pub fn available() -> bool {
 ///
 /// In words, when a run under callgrind ended badly or said nothing.
 pub fn per_op(workload: &Workload, entry: &Entry, trace: Tracing) -> Result<f64, String> {
-    let base = (1_000 / workload.grain).max(1) * workload.grain;
+    let (base, operations) = match entry.run {
+        Run::Once(_) => (1, workload.once_does),
+        _ => {
+            let base = (1_000 / workload.grain).max(1) * workload.grain;
+            (base, base)
+        }
+    };
     let once = total(workload, entry, trace, base)?;
     let thrice = total(workload, entry, trace, 3 * base)?;
-    Ok((thrice.saturating_sub(once)) as f64 / (2 * base) as f64)
+    Ok((thrice.saturating_sub(once)) as f64 / (2 * operations) as f64)
 }
 
 fn total(workload: &Workload, entry: &Entry, trace: Tracing, iters: u64) -> Result<u64, String> {

@@ -80,7 +80,8 @@ fn calibrate(ctx: &Ctx, grain: u64, per_op: fn(&Ctx) -> Duration) -> u64 {
     }
 }
 
-/// Runs exactly `iters` operations, for counting instructions from outside.
+/// Runs exactly `iters` operations, or a [`Run::Once`]'s work so many times, for
+/// counting instructions from outside.
 pub fn run_exactly(workload: &Workload, run: Run, iters: u64) {
     let ctx = Ctx {
         iters,
@@ -88,8 +89,14 @@ pub fn run_exactly(workload: &Workload, run: Run, iters: u64) {
         pin: workload.pin,
         size: Size::Smoke,
     };
-    if let Run::PerOp(per_op) = run {
-        per_op(&ctx);
+    match run {
+        Run::PerOp(per_op) => {
+            per_op(&ctx);
+        }
+        Run::Once(once) => {
+            once(&ctx);
+        }
+        Run::Python { .. } => {}
     }
 }
 

@@ -205,7 +205,8 @@ impl Size {
 /// What a run is told.
 #[derive(Debug, Clone, Copy)]
 pub struct Ctx {
-    /// How many operations to do and to time.
+    /// How many operations to do and to time. Of a [`Run::Once`], how often to do its
+    /// work: once, unless its instructions are counted.
     pub iters: u64,
     /// How many threads or workers the engine may use.
     pub workers: usize,
@@ -265,6 +266,9 @@ pub struct Workload {
     /// How long one full-size run of a [`Run::Once`] takes, roughly: for the
     /// estimate and for the deadline of a hung run.
     pub once_takes: Duration,
+    /// How many operations one smoke-size run of a [`Run::Once`] does, if it does its
+    /// work `ctx.iters` times over, so that instructions can be counted; else 0.
+    pub once_does: u64,
     /// Where its parties run.
     pub pin: Pin,
     /// What we set out to reach; empty where a row is only shown.
@@ -286,6 +290,7 @@ impl Workload {
             grain: 1,
             workers: 1,
             once_takes: Duration::from_secs(1),
+            once_does: 0,
             pin: Pin::Free,
             bars: Vec::new(),
             entries: Vec::new(),
@@ -308,6 +313,12 @@ impl Workload {
     /// One full-size run lasts about so many seconds.
     pub fn takes(mut self, seconds: f64) -> Self {
         self.once_takes = Duration::from_secs_f64(seconds);
+        self
+    }
+
+    /// One smoke-size run does so many operations, `ctx.iters` times over.
+    pub fn does(mut self, operations: u64) -> Self {
+        self.once_does = operations;
         self
     }
 

@@ -46,19 +46,27 @@ fn fib_plain(n: u32) -> u64 {
     }
 }
 
-/// Runs a Fibonacci number and returns nanoseconds for each fork. `fib(n)` forks
-/// `fib(n + 1) - 1` times.
-fn per_fork(ctx: &Ctx, run: impl FnOnce(u32) -> u64) -> f64 {
-    let n = ctx.size.pick(22, 34, 38);
-    let (mut a, mut b) = (0u64, 1u64);
+/// The Fibonacci number of a smoke-size run.
+const SMOKE: u32 = 22;
+
+/// `fib(n)`, and how many times it forks: `fib(n + 1) - 1`.
+fn fib_and_forks(n: u32) -> (u64, u64) {
+    let (mut a, mut b) = (0, 1);
     for _ in 0..n {
         (a, b) = (b, a + b);
     }
+    (a, b - 1)
+}
+
+/// Runs a Fibonacci number and returns nanoseconds for each fork.
+fn per_fork(ctx: &Ctx, mut run: impl FnMut(u32) -> u64) -> f64 {
+    let n = ctx.size.pick(SMOKE, 34, 38);
+    let (expected, forks) = fib_and_forks(n);
     let began = Instant::now();
-    let got = run(n);
-    let elapsed = began.elapsed();
-    assert_eq!(got, a);
-    elapsed.as_secs_f64() * 1e9 / (b - 1) as f64
+    for _ in 0..ctx.iters {
+        assert_eq!(run(n), expected);
+    }
+    began.elapsed().as_secs_f64() * 1e9 / (forks * ctx.iters) as f64
 }
 
 fn join_fib<P: Pool>(ctx: &Ctx) -> f64 {
@@ -257,6 +265,7 @@ pub fn workloads() -> Vec<Workload> {
         |row, _| {
             on_every_pool!(
                 row.takes(2.0)
+                    .does(fib_and_forks(SMOKE).1)
                     .bar(Bar::Times("rayon", 2.5))
                     .bar(Bar::NotBehind("chili")),
                 Once,
