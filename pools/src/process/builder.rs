@@ -130,7 +130,7 @@ impl Builder {
 
     /// Gives each worker a control group of its own, in which everything stays that its
     /// jobs start: with the worker, all of that ends, without exception
-    /// ([`control_group`](crate::process::control_group)). Needs version 2 of control
+    /// ([`control_group`]). Needs version 2 of control
     /// groups, Linux 5.14, and the right to make directories in this process's own group
     /// (a service of systemd with `Delegate=yes`, a container of one's own, root). Off by
     /// default: without it, what a job starts is found by its process group and its

@@ -11,7 +11,7 @@
 //! | queue or send | [`admission`], [`shared`], [`state`], [`job`], [`link`] |
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`]; descriptors by [`passing`], [`slices`] |
 //! | run | [`worker`], [`claim`] |
-//! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`] |
+//! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`](crate::spin) |
 //! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
 //! | and what it writes | [`output`] |
