@@ -27,7 +27,7 @@ use crate::limits::HOLDERS_KNOWN;
 /// tasks, or polls by a waker without data.
 const NAMELESS: usize = 1;
 
-/// Words of wakers, or [`NAMELESS`]; see the [module](self).
+/// Words of wakers, or `NAMELESS`; see the [module](self).
 ///
 /// Invariant: the words that stand here, and as many more as `rest.more`, are those
 /// with which [`enter`](Self::enter) was called and [`leave`](Self::leave) wasn't yet.
