@@ -2,7 +2,7 @@
 //!
 //! The first event of a thread in a session finds it a ring, under a lock, at
 //! the cost of some microseconds. All further ones are some 40 instructions: a load, a
-//! comparison, the clock, and six stores. The clock is most of it: 10 ns of some 13.
+//! comparison, the clock, and six stores. The clock is most of it.
 //!
 //! Read before: [`super::clock`]. Next: [`super::names`].
 
