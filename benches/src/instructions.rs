@@ -19,16 +19,16 @@ use crate::workload::{Entry, Pin, Run, Workload};
 /// The first thing after [`CHILD`] for a run of exactly so many operations.
 pub const EXACTLY: &str = "--exactly";
 
-/// Whether counting makes sense: one party, operation by operation, or with a known
-/// number of them. The kernel's
-/// part and waiting for others aren't counted, so rows with two parties aren't.
+/// Whether counting makes sense: one party, operation by operation (unless two are
+/// placed, which talk to each other), or with a known number of them. The kernel's part
+/// and waiting for others aren't counted, so rows with two parties aren't.
 pub fn counts(workload: &Workload, entry: &Entry) -> bool {
     let is_told = match entry.run {
-        Run::PerOp(_) => true,
+        Run::PerOp(_) => workload.pin == Pin::Free,
         Run::Once(_) => workload.once_does > 0,
         Run::Python { .. } => false,
     };
-    is_told && workload.pin == Pin::Free && workload.workers == 1
+    is_told && workload.workers == 1
 }
 
 /// Whether valgrind is there.

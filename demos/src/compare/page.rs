@@ -128,7 +128,7 @@ fn write_pictures(out: &mut String, drawn: &[&Drawn], python: bool) -> fmt::Resu
         writeln!(out, "</div>\n</figure>")?;
     }
     let scale = table::seconds(Some(scale_ns as f64 / 1e9));
-    let whose = if python { "on Python's own scale" } else { "" };
+    let whose = if python { "(Python's own scale)" } else { "" };
     let bars = || pictures().flat_map(|picture| picture.rows.iter().flat_map(|row| &row.bars));
     let legend = |nature: Nature, class, what| match bars().any(|bar| bar.nature == nature) {
         true => format!("<i class=\"{class}\"></i> {what} "),
