@@ -25,6 +25,28 @@ fn hello() -> Routes {
     Routes::new().get("/", |_| async { Reply::text("hello") })
 }
 
+/// `hello`, and one page whose answer never comes; `dropped` tells when its handler has
+/// been dropped.
+fn with_never(dropped: &Rc<Cell<bool>>) -> Routes {
+    let guard = dropped.clone();
+    hello().get("/never", move |_| {
+        let guard = SetOnDrop(guard.clone());
+        async move {
+            let _guard = guard;
+            std::future::pending().await
+        }
+    })
+}
+
+/// Until a handler of that page runs: the caller, the routes and it hold `dropped` then.
+async fn never_is_asked(dropped: &Rc<Cell<bool>>) {
+    let begun = Instant::now();
+    while Rc::strong_count(dropped) < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never asked");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// What this process has used of the CPU.
@@ -131,14 +153,7 @@ fn a_peer_that_never_stops_sending_is_not_listened_to_for_ever() {
 fn dropping_a_server_cuts_its_connections_off() {
     on_loop(async {
         let dropped = Rc::new(Cell::new(false));
-        let guard = dropped.clone();
-        let routes = hello().get("/never", move |_| {
-            let guard = SetOnDrop(guard.clone());
-            async move {
-                let _guard = guard;
-                std::future::pending().await
-            }
-        });
+        let routes = with_never(&dropped);
         let server = serve(routes, Limits::default()).await;
         let mut idle = TcpStream::connect(server.address).await.unwrap();
         write_all(&mut idle, ASK).await.unwrap();
@@ -147,12 +162,7 @@ fn dropping_a_server_cuts_its_connections_off() {
         write_all(&mut busy, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
             .await
             .unwrap();
-        // Until the handler runs: it has been asked after `idle` was.
-        let begun = Instant::now();
-        while Rc::strong_count(&dropped) < 3 {
-            assert!(begun.elapsed() < Duration::from_secs(10), "never asked");
-            sleep(Duration::from_millis(1)).await;
-        }
+        never_is_asked(&dropped).await;
         server.task.abort();
         assert!(server.task.await.is_err());
         assert_eq!(read_all(&mut idle).await, "");
@@ -166,14 +176,7 @@ fn dropping_a_server_cuts_its_connections_off() {
 fn who_outlasts_the_grace_is_cut_off_and_counted() {
     on_loop(async {
         let dropped = Rc::new(Cell::new(false));
-        let guard = dropped.clone();
-        let routes = hello().get("/never", move |_| {
-            let guard = SetOnDrop(guard.clone());
-            async move {
-                let _guard = guard;
-                std::future::pending().await
-            }
-        });
+        let routes = with_never(&dropped);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::new(listener, routes, Limits::default());
         let (address, shutdown) = (server.local_addr().unwrap(), server.shutdown_token());
@@ -188,9 +191,7 @@ fn who_outlasts_the_grace_is_cut_off_and_counted() {
         write_all(&mut busy, b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
             .await
             .unwrap();
-        while Rc::strong_count(&dropped) < 3 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        never_is_asked(&dropped).await;
         shutdown.cancel();
         // The idle one ends on its own account; it has the end of its stream to read.
         let idle = spawn(async move { read_all(&mut idle).await.len() });
