@@ -38,12 +38,12 @@ pub struct Spin {
 impl Spin {
     /// Looks until `ready`, for at most `limit`, unless that has failed lately. The
     /// other side was last seen on processor `other`; where we are now is stored in
-    /// `own`, for its sake.
+    /// `own`, for its sake, if it looks as well.
     #[inline]
     pub fn look(
         &self,
         limit: Duration,
-        own: &AtomicU32,
+        own: Option<&AtomicU32>,
         other: &AtomicU32,
         mut ready: impl FnMut() -> bool,
     ) -> bool {
@@ -55,7 +55,9 @@ impl Spin {
         let mut since = None;
         loop {
             let here = processor();
-            own.store(here, Ordering::Relaxed);
+            if let Some(own) = own {
+                own.store(here, Ordering::Relaxed);
+            }
             let together = here == other.load(Ordering::Relaxed);
             let plain = if together {
                 PLAIN_TOGETHER
@@ -93,8 +95,7 @@ mod tests {
 
     impl Spin {
         fn look_for(&self, limit: Duration, ready: impl FnMut() -> bool) -> bool {
-            let (own, other) = (AtomicU32::new(0), AtomicU32::new(u32::MAX));
-            self.look(limit, &own, &other, ready)
+            self.look(limit, None, &AtomicU32::new(u32::MAX), ready)
         }
     }
 

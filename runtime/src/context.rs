@@ -38,10 +38,10 @@ thread_local! {
 /// scopes: dropping one makes the loop current again that was so before.
 ///
 /// Invariant: `HERE.core` is null, and `loop_id` NO_LOOP, or it points into the `Rc`
-/// of an `Entered` that is alive, and `loop_id` is the id of that loop. `enter` sets both at once; `drop` puts the former pointer back
-/// before the `Rc` goes, and what it puts back belongs to an outer guard, which
-/// is still alive because guards are only made as local variables of this crate,
-/// dropped in the reverse order.
+/// of an `Entered` that is alive, and `loop_id` is the id of that loop. `enter` sets both
+/// at once; `drop` puts the former pointer back before the `Rc` goes, and what it puts
+/// back belongs to an outer guard, which is still alive because guards are only made as
+/// local variables of this crate, dropped in the reverse order.
 pub(crate) struct Entered {
     core: Rc<Core>,
     outer: *const Core,

@@ -203,12 +203,12 @@ impl<R> JobHandle<R> {
                     };
                     if spin {
                         spin = false;
-                        if link
-                            .spin
-                            .look(limits::SPIN, &words.caller_at, &words.worker_at, || {
-                                link.has_replies()
-                            })
-                        {
+                        if link.spin.look(
+                            limits::SPIN,
+                            Some(&words.caller_at),
+                            &words.worker_at,
+                            || link.has_replies(),
+                        ) {
                             continue;
                         }
                     }

@@ -1,7 +1,7 @@
 //! `join`: a fork on the stack, run by its owner or by a thief.
 //!
-//! Before this: `fork_stack.rs`, where forks wait, and `leapfrog.rs`. After it: `worker.rs`, whose
-//! idle workers steal them.
+//! Before this: `fork_stack.rs`, where forks wait, and `leapfrog.rs`. After it:
+//! `worker.rs`, whose idle workers steal them.
 //!
 //! Rejected: a waiter that runs whatever it finds (rayon). Its caller may hold a
 //! lock or a borrowed thread-local that the foreign job wants, and the stack of a

@@ -180,8 +180,7 @@ struct Waiting {
     waker: Waker,
     /// Whether looking before going to bed has paid lately.
     spin: Spin,
-    /// The processor this thread was on, and that of the last job it waited for.
-    here: AtomicU32,
+    /// The processor of the last job that ended while this thread looked.
     there: AtomicU32,
 }
 
@@ -192,7 +191,6 @@ thread_local! {
             waker: Waker::from(thread.clone()),
             thread,
             spin: Spin::default(),
-            here: AtomicU32::new(0),
             there: AtomicU32::new(u32::MAX),
         }
     };
@@ -205,7 +203,7 @@ impl Waiting {
     /// Only for threads outside of all pools: a worker's processor is for other jobs.
     fn look(&self, is_finished: impl FnMut() -> bool, ended_on: impl FnOnce() -> u32) {
         let limit = limits::LOOK_BEFORE_SLEEP;
-        if self.spin.look(limit, &self.here, &self.there, is_finished) {
+        if self.spin.look(limit, None, &self.there, is_finished) {
             self.there.store(ended_on(), Ordering::Relaxed);
         }
     }

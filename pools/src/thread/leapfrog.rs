@@ -26,14 +26,11 @@ pub enum Taken<F> {
 /// it has set the latch is seen by nobody who doesn't see the latch set: the deque's
 /// push and steal pair, and so order what was done before the push.
 pub fn take_from_thief<F>(latch: &Latch, steal: impl FnOnce() -> Option<F>) -> Taken<F> {
-    let mut ended = latch.is_set();
+    let too_early = weakened(Weakening::LookBeforeSteal).then(|| latch.is_set());
     let Some(fork) = steal() else {
         return Taken::Nothing;
     };
-    if !weakened(Weakening::LookBeforeSteal) {
-        ended = latch.is_set();
-    }
-    if ended {
+    if too_early.unwrap_or_else(|| latch.is_set()) {
         Taken::Foreign(fork)
     } else {
         Taken::Descendant(fork)

@@ -26,8 +26,7 @@
 //!
 //! Invariant **S2**: there are as many words as tasks, if only `None`, and every number in
 //! the run queue or in `free` is that of a place: only such are put in, and the slab
-//! doesn't shrink. Invariant **S3** is told at
-//! `SchedulerCell`.
+//! doesn't shrink. Invariant **S3** is told at `SchedulerCell`.
 //!
 //! The generation of a place counts its owners. A wake that names another
 //! generation is for a task that is gone, and does nothing.

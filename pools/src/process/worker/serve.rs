@@ -346,7 +346,7 @@ impl Worker {
         if !limit.is_zero()
             && self
                 .spin
-                .look(limit, &words.worker_at, &words.caller_at, is_there)
+                .look(limit, Some(&words.worker_at), &words.caller_at, is_there)
         {
             self.busy_since = Instant::now();
             return Ok(());
