@@ -152,7 +152,7 @@ pub fn run_stolen(fork: ForkRef, seat: &Seat) {
 
 /// Runs `a` and `b`, possibly at the same time; each is told whether a thief runs
 /// it.
-#[inline]
+#[inline(always)]
 pub fn join<A, B, RA, RB>(seat: &Seat, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce(bool) -> RA + Send,

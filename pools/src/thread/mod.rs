@@ -88,7 +88,7 @@ pub fn spawn_detached(work: impl FnOnce() + Send + 'static) {
 }
 
 /// [`ThreadPool::join`] on the current pool.
-#[inline]
+#[inline(always)]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA + Send,
@@ -98,8 +98,23 @@ where
 {
     context::with(|seat| match seat {
         Some(seat) => fork::join(seat, |_| a(), |_| b()),
-        None => ThreadPool::global().join(a, b),
+        None => join_outside(a, b),
     })
+}
+
+/// [`join`] on a thread of no pool. Apart, since it brings a pool's start and a guest's
+/// seat with it: within `join` they would have each fork save all registers, and leave it
+/// to chance what else the compiler puts into its callers.
+#[cold]
+#[inline(never)]
+fn join_outside<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    ThreadPool::global().join(a, b)
 }
 
 /// [`ThreadPool::scope`] on the current pool.
