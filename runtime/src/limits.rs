@@ -177,6 +177,10 @@ pub const TRACE_NAME_MAX: usize = 256;
 /// some dozens of places.
 pub const TRACE_NAMES_CACHED: usize = 64;
 
+/// After how many events of epoll, at some 100 ns each, the first poll of a traced turn
+/// looks at the clock anew: fewer are told of as if they took no time.
+pub const TRACE_TOLD_AT_ONCE: usize = 4;
+
 /// As [`TRACE_EVENTS`], of a worker process: 512 KiB for each thread.
 pub const TRACE_WORKER_EVENTS: usize = 16_384;
 

@@ -337,22 +337,21 @@ impl Core {
     /// ask.
     #[inline]
     pub(crate) fn look_at_the_trace(&self) {
-        if trace::BUILT_IN {
-            self.watched
-                .set(self.options.time_polls || self.publishes || trace::is_on());
-            self.careful.set(self.careful.get() || self.watched.get());
-            if self.is_traced.get() || trace::is_on() {
-                self.look_closer_at_the_trace();
-            }
+        if trace::is_on() || self.is_traced.get() {
+            self.look_closer_at_the_trace();
         }
     }
 
     #[cold]
     #[inline(never)]
     fn look_closer_at_the_trace(&self) {
-        self.is_traced.set(trace::is_on());
-        self.scheduler.borrow_mut().traced = trace::is_on();
-        trace::forget_the_end();
+        let is_on = trace::is_on();
+        self.is_traced.set(is_on);
+        self.scheduler.borrow_mut().traced = is_on;
+        self.watched
+            .set(self.options.time_polls || self.publishes || is_on);
+        self.careful.set(self.careful.get() || self.watched.get());
+        trace::let_time_pass();
     }
 
     #[cold]

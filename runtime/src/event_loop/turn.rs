@@ -38,7 +38,7 @@ use crate::task::hook::contain;
 use crate::task::id::WakeId;
 use crate::task::slab::MAILBOX;
 use crate::task::waker::{id_of, waker};
-use crate::trace::{Kind, emit, emit_end, emit_follower};
+use crate::trace::{self, Kind, emit, emit_moment, emit_poll, emit_poll_end};
 
 impl Core {
     /// Runs the loop until `main`, whose place is that of `main_task`, is ready.
@@ -90,6 +90,7 @@ impl Core {
             if self.remote.is_notified() {
                 self.collect(); // Step 5.
                 self.work_on_dumps(main_task);
+                trace::let_time_pass();
             }
             self.answer_mail(); // Step 6.
         }
@@ -132,7 +133,7 @@ impl Core {
             *left -= 1;
             if place == main_place {
                 if self.watched.get() {
-                    self.publish(&task);
+                    self.publish_if_asked(&task);
                     begin_traced(&task);
                     self.main_polled.set(task.id().get());
                 }
@@ -180,25 +181,33 @@ impl Core {
         if task != 0 {
             self.main_polled.set(0);
             end_traced(task, ended);
+            if ended {
+                trace::let_time_pass(); // The caller's code runs.
+            }
         }
     }
 
     /// Lets others see that `task` runs, if that was asked for.
+    #[inline]
+    fn publish_if_asked(&self, task: &TaskRef) {
+        if self.publishes {
+            self.publish(task);
+        }
+    }
+
     #[cold]
     fn publish(&self, task: &TaskRef) {
-        if self.publishes {
-            let name = task.name();
-            let name = name.as_deref().unwrap_or("");
-            let site = Some(task.site());
-            self.remote.published().publish(task.id().get(), site, name);
-        }
+        let name = task.name();
+        let name = name.as_deref().unwrap_or("");
+        let site = Some(task.site());
+        self.remote.published().publish(task.id().get(), site, name);
     }
 
     #[cold]
     fn poll_task_watched(&self, place: u32, task: Borrowed) {
         // It is told of when the poll is over, and the task perhaps gone.
         let id = task.id().get();
-        self.publish(&task);
+        self.publish_if_asked(&task);
         begin_traced(&task);
         let began = self.options.time_polls.then(Instant::now);
         let ended = self.poll_task_plain(place, task);
@@ -269,7 +278,7 @@ impl Core {
         timers.driver().borrow_mut().expire(now, &mut fired);
         for waker in fired.drain(..) {
             let waiter = id_of(&waker).map_or(0, |id| id.0);
-            emit(Kind::TimerFired, line!(), waiter, now);
+            emit_moment(Kind::TimerFired, line!(), waiter, now);
             contain(|| waker.wake());
         }
         self.fired.set(fired);
@@ -302,6 +311,7 @@ impl Core {
                 return;
             };
             emit(Kind::Mail, line!(), 0, 0);
+            trace::let_time_pass();
             contain(|| call.make(self));
         }
     }
@@ -316,10 +326,10 @@ impl Core {
 #[cold]
 fn begin_traced(task: &TaskRef) {
     // Within a turn, a poll begins when the one before it ends.
-    emit_follower(Kind::Poll, line!(), task.id().get(), task.wake_id().0);
+    emit_poll(Kind::Poll, line!(), task.id().get(), task.wake_id().0);
 }
 
 #[cold]
 fn end_traced(task: u64, ended: bool) {
-    emit_end(Kind::PollEnd, line!(), task, u64::from(ended));
+    emit_poll_end(Kind::PollEnd, line!(), task, u64::from(ended));
 }

@@ -33,7 +33,8 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
 
-use crate::trace::{Kind, emit};
+use crate::limits::TRACE_TOLD_AT_ONCE;
+use crate::trace::{self, Kind, emit_moment};
 
 pub use source::{Direction, Source};
 
@@ -205,8 +206,9 @@ impl Reactor {
         }
         let waited = poll.as_mut().expect("made above").poll(events, timeout);
         drop(poll);
-        if timeout.is_none() {
-            emit(Kind::ParkEnd, line!(), 0, 0);
+        match timeout {
+            None => emit_moment(Kind::ParkEnd, line!(), 0, 0),
+            Some(_) => trace::let_time_pass(),
         }
         match waited {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
@@ -215,7 +217,11 @@ impl Reactor {
         for event in events.iter() {
             self.dispatch(event);
         }
-        Ok(events.iter().count())
+        let count = events.iter().count();
+        if count > TRACE_TOLD_AT_ONCE {
+            trace::let_time_pass();
+        }
+        Ok(count)
     }
 
     /// Tells the source of `event` what has come.

@@ -51,7 +51,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::Reactor;
-use crate::trace::{Kind, emit};
+use crate::trace::{Kind, emit_at_once, is_on};
 
 /// What one waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,18 +287,35 @@ impl Source {
     /// What an event says about one direction: try (again).
     pub(super) fn event(&self, direction: Direction, ended: bool) {
         let side = self.side(direction);
+        if is_on() {
+            self.tell_of_event(direction);
+        }
         side.ready.set(true);
         if ended {
             side.ended.set(true);
         }
         side.reserved.set(false);
-        emit(Kind::Ready, line!(), self.fd as u64, direction as u64);
         if let Some(waker) = side.seat.take() {
             waker.wake();
         }
         if let Some(waiters) = self.waiters.take() {
             self.wake_waiters(waiters, direction);
         }
+    }
+
+    /// But for what was known already and nobody waits for: mostly, that there is room
+    /// to write.
+    #[cold]
+    #[inline(never)]
+    fn tell_of_event(&self, direction: Direction) {
+        let side = self.side(direction);
+        let seated = side.seat.take();
+        let others = self.waiters.take();
+        if !side.ready.get() || seated.is_some() || others.is_some() {
+            emit_at_once(Kind::Ready, line!(), self.fd as u64, direction as u64);
+        }
+        side.seat.set(seated);
+        self.waiters.set(others);
     }
 
     #[cold]

@@ -41,7 +41,7 @@ use super::id::{GENERATION_BITS, WakeId};
 use super::prefetch::prefetch;
 use crate::event_loop::run_queue::RunQueue;
 use crate::limits::{MAX_TASKS, PREFETCH_FROM_TASKS, PREFETCH_PLACES_AHEAD};
-use crate::trace::{self, Kind, emit};
+use crate::trace::{self, Kind, emit, emit_wake};
 
 /// The place whose "wakes" mean that another thread left a call in the loop's
 /// mailbox.
@@ -226,7 +226,7 @@ impl Scheduler {
     #[cold]
     #[inline(never)]
     fn tell_of_wake(&mut self, id: WakeId) {
-        emit(Kind::Wake, line!(), id.0, 0);
+        emit_wake(Kind::Wake, line!(), id.0, 0);
         self.queue.push(id.slot());
     }
 
@@ -234,7 +234,7 @@ impl Scheduler {
     #[cold]
     #[inline(never)]
     fn wake_in_vain(&mut self, id: WakeId) {
-        emit(Kind::Wake, line!(), id.0, 1);
+        emit_wake(Kind::Wake, line!(), id.0, 1);
         self.wakes_in_vain += 1;
         let word = self.words.get(id.slot() as usize);
         if word.is_none_or(|word| word.0 & !QUEUED != id.generation()) {

@@ -9,7 +9,7 @@ use super::board::Board;
 use super::causality;
 use super::clock::Scale;
 use super::event::Kind;
-use super::record::Record;
+use super::record::{Record, WITH_THE_NEXT};
 use super::{Lane, LaneKind, Trace};
 
 /// A process whose board is read.
@@ -67,6 +67,8 @@ fn gather(origin: &Origin<'_>, state: u32, scale: Scale, all: &mut Collected) {
         let mut lost = copied.lost;
         let mut runs_a_loop = false;
         let mut events = 0;
+        // The first of those whose time isn't known yet.
+        let mut untimed = all.records.len();
         for (number, words) in copied.records {
             // Only a process that was killed leaves what is no record.
             let Some(record) = Record::from_words(words, number) else {
@@ -75,14 +77,19 @@ fn gather(origin: &Origin<'_>, state: u32, scale: Scale, all: &mut Collected) {
             };
             runs_a_loop |= matches!(record.kind, Kind::Poll | Kind::Park);
             events += 1;
-            // A thread's clock doesn't go back, also where cores differ by a tick.
-            latest = scale.ns(record.ticks).min(scale.length_ns()).max(latest);
-            let at_ns = latest;
             all.records.push(Placed {
                 lane,
-                at_ns,
+                at_ns: latest,
                 record,
             });
+            if record.ticks != WITH_THE_NEXT {
+                // A thread's clock doesn't go back, also where cores differ by a tick.
+                latest = scale.ns(record.ticks).min(scale.length_ns()).max(latest);
+                all.records[untimed..]
+                    .iter_mut()
+                    .for_each(|placed| placed.at_ns = latest);
+                untimed = all.records.len();
+            }
         }
         all.lanes.push(Lane {
             pid: origin.pid,

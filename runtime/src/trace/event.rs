@@ -322,7 +322,7 @@ impl Kind {
             Kind::TimerSet => about("timer set", Time, Instant, "runtime/src/time/driver.rs", "insert", "a timer is armed"),
             Kind::TimerFired => about("timer fired", Time, Instant, TURN, "fire_timers", "a deadline has come; who waits for it is woken"),
             Kind::TimerCancelled => about("timer cancelled", Time, Instant, "runtime/src/time/driver.rs", "cancel", "a timer is taken back before its time has come"),
-            Kind::Ready => about("ready", Io, Instant, "runtime/src/reactor/source.rs", "event", "epoll says that a descriptor may be tried again"),
+            Kind::Ready => about("ready", Io, Instant, "runtime/src/reactor/source.rs", "tell_of_event", "epoll says that a descriptor may be tried again, which wasn't known, or somebody waits for"),
             Kind::Made => about("made", Sync, Instant, "runtime/src/trace/origin.rs", "tell", "a lock or channel is heard of for the first time; its site is where it was made"),
             Kind::TurnWait => about("wait for turn", Sync, Instant, "runtime/src/sync/wait_queue.rs", "join", "a task joins a line: for a lock, for permits, for room, for a value"),
             Kind::TurnGrant => about("turn granted", Sync, Instant, "runtime/src/sync/wait_queue.rs", "take_front", "the first in a line gets what it waits for"),

@@ -48,20 +48,52 @@ pub fn emit(kind: Kind, line: u32, a: u64, b: u64) {
     }
 }
 
-/// As [`emit`], for an end after which [`emit_follower`] may come.
+/// As [`emit`], and the time is kept for what comes [at once](emit_at_once).
 #[inline(always)]
-pub(crate) fn emit_end(kind: Kind, line: u32, a: u64, b: u64) {
+pub(crate) fn emit_moment(kind: Kind, line: u32, a: u64, b: u64) {
     if is_on() {
-        writer::record_end(label(kind, line), a, b);
+        writer::record_moment(label(kind, line), a, b);
     }
 }
 
-/// As [`emit`], for what begins where the thread's last [`emit_end`] ended: if that was
-/// this thread's last event, its time is taken, which saves a look at the clock.
+/// As [`emit`], for what comes while the time that was kept is still now, which saves a
+/// look at the clock. If none was kept, or [no longer](super::let_time_pass), it looks.
 #[inline(always)]
-pub(crate) fn emit_follower(kind: Kind, line: u32, a: u64, b: u64) {
+pub(crate) fn emit_at_once(kind: Kind, line: u32, a: u64, b: u64) {
     if is_on() {
-        writer::record_follower(label(kind, line), a, b);
+        writer::record_at_once(label(kind, line), a, b);
+    }
+}
+
+/// As [`emit`], that a poll begins: at once, and then time passes.
+#[inline(always)]
+pub(crate) fn emit_poll(kind: Kind, line: u32, task: u64, place: u64) {
+    if is_on() {
+        writer::record_poll(label(kind, line), task, place);
+    }
+}
+
+/// As [`emit_moment`], that a poll is over.
+#[inline(always)]
+pub(crate) fn emit_poll_end(kind: Kind, line: u32, task: u64, ended: u64) {
+    if is_on() {
+        writer::record_poll_end(label(kind, line), task, ended);
+    }
+}
+
+/// As [`emit_at_once`], that a task was woken on its loop's thread.
+#[inline(always)]
+pub(crate) fn emit_wake(kind: Kind, line: u32, place: u64, in_vain: u64) {
+    if is_on() {
+        writer::record_wake(label(kind, line), place, in_vain);
+    }
+}
+
+/// The time that was kept is no longer now: other code runs, or the loop sleeps.
+#[inline(always)]
+pub(crate) fn let_time_pass() {
+    if is_on() {
+        writer::let_time_pass();
     }
 }
 

@@ -51,11 +51,12 @@ use std::time::SystemTime;
 
 pub use event::{About, Group, Kind, Shape};
 pub use gate::{BUILT_IN, emit, is_on};
-pub(crate) use gate::{emit_end, emit_follower};
+pub(crate) use gate::{
+    emit_at_once, emit_moment, emit_poll, emit_poll_end, emit_wake, let_time_pass,
+};
 pub(crate) use origin::{Origin, emit_of};
 pub use session::{Error, Session, start};
 pub use span::{Span, span};
-pub(crate) use writer::forget_the_end;
 
 /// What was recorded.
 #[derive(Clone, Debug)]

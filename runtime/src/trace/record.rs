@@ -1,7 +1,7 @@
 //! One event in a ring: 32 bytes, four words.
 //!
 //! ```text
-//!  word 0   time, in ticks of the session's clock
+//!  word 0   time, in ticks of the session's clock; 0: that of the next record
 //!  word 1   kind 0…7 │ line 8…31 │ number in its ring 32…63
 //!  word 2   a
 //!  word 3   b
@@ -15,6 +15,9 @@ use super::event::Kind;
 
 /// Words of a record.
 pub const WORDS: usize = 4;
+
+/// For the time of a record: it is that of the next one in its ring that has one.
+pub const WITH_THE_NEXT: u64 = 0;
 
 /// What an event is, and the line that told it: the low half of its second word. Of
 /// constants, it is one.
@@ -34,7 +37,7 @@ pub fn words(number: u64, ticks: u64, label: u32, a: u64, b: u64) -> [u64; WORDS
 /// One event, as its thread noted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When, by the session's clock.
+    /// When, by the session's clock; or [`WITH_THE_NEXT`].
     pub ticks: u64,
     /// What.
     pub kind: Kind,

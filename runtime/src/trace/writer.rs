@@ -2,7 +2,19 @@
 //!
 //! The first event of a thread in a session finds it a ring, under a lock, at
 //! the cost of some microseconds. All further ones are some 40 instructions: a load, a
-//! comparison, the clock, and six stores. The clock is most of it.
+//! comparison, the clock, and six stores. The clock is most of it: so events with nothing
+//! between them but our own code share one look.
+//!
+//! ```text
+//!  the end of a poll, of a sleep; a timer fires       look, and keep it: the moment begins
+//!  a descriptor is ready                              the moment's time, or look and keep it
+//!  a task is woken                                    the moment's time, or look
+//!  a task that is being polled wakes itself           the next event's time
+//!  a poll begins                                      the moment's time, or look; it is over
+//!  all else                                           look
+//! ```
+//! Between polls, whoever runs what isn't ours or takes long ends the moment, by
+//! [`let_time_pass`].
 //!
 //! Read before: [`super::clock`]. Next: [`super::names`].
 
@@ -11,7 +23,7 @@ use std::sync::atomic::Ordering;
 
 use super::clock::Clock;
 use super::gate::STATE;
-use super::record::words;
+use super::record::{WITH_THE_NEXT, words};
 use super::ring::Ring;
 use super::session;
 use crate::limits::TRACE_NAMES_CACHED;
@@ -27,8 +39,10 @@ pub(super) struct Here {
     index: Cell<usize>,
     /// How many records the ring was given.
     written: Cell<u64>,
-    /// How many it had been given after an end, and when that was.
-    kept: Cell<(u64, u64)>,
+    /// The time that [`record_at_once`] takes, while it is still now; 0 if it isn't known.
+    moment: Cell<u64>,
+    /// The task that the thread's loop polls, as its wake names it; 0 if it polls none.
+    polled: Cell<u64>,
     /// The thread has ended its Rust life: no ring any more.
     gone: Cell<bool>,
     /// Keys of names that were noted in this session, by their low bits.
@@ -42,7 +56,8 @@ thread_local! {
             ring: Cell::new(None),
             index: Cell::new(0),
             written: Cell::new(0),
-            kept: Cell::new((u64::MAX, 0)),
+            moment: Cell::new(0),
+            polled: Cell::new(0),
             gone: Cell::new(false),
             names: [const { Cell::new(0) }; TRACE_NAMES_CACHED],
         }
@@ -73,24 +88,60 @@ pub(super) fn record(label: u32, a: u64, b: u64) {
     HERE.with(|here| here.note(label, a, b, Stamp::Now));
 }
 
-/// Notes an event, and remembers its time for [`record_follower`].
+/// Notes an event, and keeps its time for [`record_at_once`].
 #[cold]
 #[inline(never)]
-pub(super) fn record_end(label: u32, a: u64, b: u64) {
+pub(super) fn record_moment(label: u32, a: u64, b: u64) {
     HERE.with(|here| here.note(label, a, b, Stamp::Kept));
 }
 
-/// Notes an event at the time of the [`record_end`] just before it, if there is one.
+/// Notes an event at the time that was kept, or keeps the time now.
 #[cold]
 #[inline(never)]
-pub(super) fn record_follower(label: u32, a: u64, b: u64) {
-    HERE.with(|here| here.note(label, a, b, Stamp::Taken));
+pub(super) fn record_at_once(label: u32, a: u64, b: u64) {
+    HERE.with(|here| here.note(label, a, b, Stamp::AtOnce));
 }
 
-/// What comes next doesn't follow the last end: something was between them that
-/// nobody has told.
-pub(crate) fn forget_the_end() {
-    HERE.with(|here| here.kept.set((u64::MAX, 0)));
+/// Notes that a poll begins, at the time that was kept: from here on, time passes.
+#[cold]
+#[inline(never)]
+pub(super) fn record_poll(label: u32, task: u64, place: u64) {
+    HERE.with(|here| {
+        here.note(label, task, place, Stamp::Moment);
+        here.moment.set(0);
+        here.polled.set(place);
+    });
+}
+
+/// Notes that a poll is over, and keeps the time.
+#[cold]
+#[inline(never)]
+pub(super) fn record_poll_end(label: u32, task: u64, ended: u64) {
+    HERE.with(|here| {
+        here.polled.set(0);
+        here.note(label, task, ended, Stamp::Kept);
+    });
+}
+
+/// Notes that a task was woken: one that wakes itself can't be polled before its poll
+/// is over, so whoever looks at the clock next tells this time too.
+#[cold]
+#[inline(never)]
+pub(super) fn record_wake(label: u32, place: u64, in_vain: u64) {
+    HERE.with(|here| {
+        let stamp = match here.polled.get() == place {
+            true => Stamp::Next,
+            false => Stamp::Moment,
+        };
+        here.note(label, place, in_vain, stamp);
+    });
+}
+
+/// See [`let_time_pass`](super::gate::let_time_pass).
+#[cold]
+#[inline(never)]
+pub(super) fn let_time_pass() {
+    HERE.with(Here::let_time_pass);
 }
 
 /// Where an event's time comes from.
@@ -100,8 +151,12 @@ enum Stamp {
     Now,
     /// The clock, and it is kept.
     Kept,
-    /// What was kept, if that was the last event.
-    Taken,
+    /// What was kept; the clock if nothing was.
+    Moment,
+    /// As `Moment`, and it is kept.
+    AtOnce,
+    /// The next record of this thread that has a time: see [`WITH_THE_NEXT`].
+    Next,
 }
 
 #[cold]
@@ -135,14 +190,16 @@ impl Here {
         let Some(ring) = self.ring.get() else {
             return homeless();
         };
-        let number = self.written.get();
-        let ticks = match self.kept.get() {
-            (after, ticks) if stamp == Stamp::Taken && after == number => ticks,
-            _ => match Clock::of_state(state) {
-                Clock::Counter => Clock::Counter.ticks(),
-                // Apart: a call in here would have each event save registers.
-                Clock::Monotonic => return self.note_slowly(label, (a, b), stamp),
-            },
+        let known = match stamp {
+            Stamp::Now | Stamp::Kept => 0,
+            Stamp::Moment | Stamp::AtOnce => self.moment.get(),
+            Stamp::Next => return self.put(ring, WITH_THE_NEXT, label, (a, b), stamp),
+        };
+        let ticks = match Clock::of_state(state) {
+            _ if known != 0 => known,
+            Clock::Counter => Clock::Counter.ticks(),
+            // Apart: a call in here would have each event save registers.
+            Clock::Monotonic => return self.note_slowly(label, (a, b), stamp),
         };
         self.put(ring, ticks, label, (a, b), stamp);
     }
@@ -162,9 +219,14 @@ impl Here {
         let number = self.written.get();
         ring.push(number, words(number, ticks, label, a, b));
         self.written.set(number + 1);
-        if stamp == Stamp::Kept {
-            self.kept.set((number + 1, ticks));
+        if matches!(stamp, Stamp::Kept | Stamp::AtOnce) {
+            self.moment.set(ticks);
         }
+    }
+
+    fn let_time_pass(&self) {
+        self.moment.set(0);
+        self.polled.set(0);
     }
 
     #[cold]
@@ -186,7 +248,7 @@ impl Here {
         // Set first: what follows may come here again, by an allocator of the
         // user's that has something to tell.
         self.state.set(state);
-        self.kept.set((u64::MAX, 0));
+        self.let_time_pass();
         self.names.iter().for_each(|name| name.set(0));
         let Some((board, _turn)) = session::board_in_turn() else {
             return false;

@@ -1,6 +1,7 @@
 //! Traces of event loops.
 
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use threeply_runtime::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,6 +77,58 @@ fn a_task_that_yields_wakes_itself() {
     assert_eq!(count(&trace, Kind::Poll), 4);
     assert_eq!(arrows(&trace, Kind::Wake, Kind::Poll), [ArrowKind::Wake; 3]);
     assert_eq!(arrows(&trace, Kind::Spawn, Kind::Poll), [ArrowKind::Spawn]);
+    // Its next poll can't be before this one is over, so the wake has its end's time.
+    let events = trace.events();
+    for wake in events.iter().filter(|event| event.kind == Kind::Wake) {
+        let poll = events[wake.inside.expect("its own poll")];
+        assert_eq!(Some(wake.start_ns), poll.end_ns);
+    }
+}
+
+#[test]
+fn who_wakes_itself_and_goes_on_is_told_of_at_what_it_tells_next() {
+    let told = |goes_on: bool| {
+        let (trace, ()) = record(|| {
+            let mut polled = false;
+            block_on(std::future::poll_fn(|cx| {
+                if std::mem::replace(&mut polled, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                if goes_on {
+                    local::mpsc::unbounded_channel().0.send(1).unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Poll::Pending
+            }));
+        });
+        let [wake, poll] = [Kind::Wake, Kind::Poll].map(|kind| {
+            let of_kind = |event: &&trace::Event| event.kind == kind;
+            *trace.events().iter().find(of_kind).unwrap()
+        });
+        poll.end_ns.unwrap() - wake.start_ns
+    };
+    assert_eq!(told(false), 0);
+    assert!(told(true) >= 1_000_000);
+}
+
+#[test]
+fn a_wake_after_which_nothing_came_has_the_time_of_what_was_before() {
+    in_turn(|| {
+        let trace = block_on(async {
+            let session = trace::start().unwrap();
+            yield_now().await;
+            spawn(std::future::poll_fn(move |cx| {
+                cx.waker().wake_by_ref();
+                Poll::Ready(session.snapshot())
+            }))
+            .await
+            .unwrap()
+        });
+        let last = trace.events().last().unwrap();
+        let poll = trace.events()[last.inside.expect("its own poll")];
+        assert_eq!((last.kind, last.start_ns), (Kind::Wake, poll.start_ns));
+    });
 }
 
 #[test]
@@ -115,6 +168,47 @@ fn a_socket_that_becomes_readable_wakes_its_reader() {
         });
     });
     assert!(arrows(&trace, Kind::Ready, Kind::Wake).contains(&ArrowKind::Cause));
+    // What one look at the descriptors finds, it finds at one time.
+    let events = trace.events();
+    for arrow in trace.arrows().iter().map(|arrow| (arrow.from, arrow.to)) {
+        let (cause, effect) = (events[arrow.0], events[arrow.1]);
+        if (cause.kind, effect.kind) == (Kind::Ready, Kind::Wake) {
+            assert_eq!(cause.start_ns, effect.start_ns);
+        }
+    }
+}
+
+#[test]
+fn room_to_write_that_was_there_is_not_told_again() {
+    const ROUNDS: usize = 5;
+    let (trace, ()) = record(|| {
+        block_on(async {
+            let (mut here, mut there) = UnixStream::pair().unwrap();
+            let echo = spawn(async move {
+                let mut byte = [0];
+                for _ in 0..ROUNDS {
+                    there.read_exact(&mut byte).await.unwrap();
+                    there.write_all(&byte).await.unwrap();
+                }
+            });
+            let mut byte = [0];
+            for _ in 0..ROUNDS {
+                here.write_all(&[7]).await.unwrap();
+                here.read_exact(&mut byte).await.unwrap();
+            }
+            echo.await.unwrap();
+        });
+    });
+    let ready = |direction| {
+        let of_direction = |event: &&trace::Event| event.b == direction;
+        let events = trace.events().iter();
+        let ready = events.filter(|event| event.kind == Kind::Ready);
+        ready.filter(of_direction).count()
+    };
+    let (to_read, to_write) = (ready(0), ready(1));
+    assert!(to_read >= ROUNDS, "{to_read}");
+    // Once for each end, when it became known.
+    assert!(to_write <= 2, "{to_write}");
 }
 
 #[test]
