@@ -16,24 +16,21 @@ use crate::process::page::SharedFile;
 use crate::process::pool::ProcessPool;
 use crate::process::shared::Shared;
 use crate::process::start::{self, StartMethod};
-use crate::process::supervisor;
+use crate::process::supervisor::{self, Host};
 use crate::process::terms::{Retry, Terms};
 use crate::process::trampoline::Call;
 use crate::process::worker::hook;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 /// How a pool is to be; see [`Builder`] for what each means.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many workers there are to be.
+    /// How many workers there are to be; of a builder that wasn't told, zero.
     pub workers: usize,
-    /// How many processors there were to use when this was begun. Counted once: std
-    /// looks for a quota, which takes 17 system calls, 12 µs.
-    processors: usize,
     pub(crate) name: Option<String>,
     pub(crate) stack_size: usize,
     pub(crate) memory_limit: Option<u64>,
@@ -59,10 +56,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Options {
-            workers: processors,
-            processors,
+            workers: 0,
             name: None,
             stack_size: limits::STACK,
             memory_limit: None,
@@ -97,6 +92,8 @@ pub(crate) struct Initializer {
 #[must_use = "a builder makes a pool only when `build` is called"]
 pub struct Builder {
     options: Options,
+    /// If it was told.
+    workers: Option<usize>,
     initializer_error: Option<Arc<str>>,
 }
 
@@ -104,7 +101,7 @@ impl Builder {
     /// Number of worker processes; by default as many as there are processors for
     /// this process (affinity and control groups respected).
     pub fn workers(mut self, workers: usize) -> Builder {
-        self.options.workers = workers;
+        self.workers = Some(workers);
         self
     }
 
@@ -231,7 +228,7 @@ impl Builder {
     /// Where the stdout of workers goes; by default to this process's own.
     ///
     /// ```
-    /// use std::sync::{Arc, Mutex};
+    /// use std::sync::{Arc, LazyLock, Mutex};
     /// use threeply_pools::process::{Output, ProcessPool};
     ///
     /// let lines = Arc::new(Mutex::new(Vec::new()));
@@ -278,14 +275,17 @@ impl Builder {
     /// [`Error::NoWorkers`], [`Error::HookMissing`], [`Error::Argument`] for an
     /// initializer's argument, and what may go wrong when processes are started.
     pub fn build(self) -> Result<ProcessPool, Error> {
+        let no_thread = |source| Error::Resources {
+            what: "no thread for the supervisor",
+            source,
+        };
+        // It comes up while the workers are started.
+        let host = Host::new().map_err(no_thread)?;
         let shared = self.start_workers()?;
         shared.guarded.store(true, Ordering::Relaxed);
-        let thread = supervisor::on_a_thread(&shared).map_err(|source| {
+        let thread = host.supervise(&shared).map_err(|source| {
             shared.end_at_once();
-            Error::Resources {
-                what: "no thread for the supervisor",
-                source,
-            }
+            no_thread(source)
         })?;
         Ok(ProcessPool {
             shared,
@@ -320,6 +320,7 @@ impl Builder {
             return Err(Error::Argument { reason });
         }
         let mut options = self.options;
+        options.workers = self.workers.unwrap_or_else(processors);
         if options.workers == 0 {
             return Err(Error::NoWorkers);
         }
@@ -330,7 +331,7 @@ impl Builder {
         if !hook::in_place(in_main) {
             return Err(Error::HookMissing { in_main });
         }
-        options.spinning &= options.processors > 1;
+        options.spinning &= *PROCESSORS > 1;
         if options.start_method == StartMethod::ForkServer {
             options.fork_server = Some(ForkServer::get(in_main));
         }
@@ -358,6 +359,15 @@ impl Builder {
         Ok(shared)
     }
 }
+
+/// How many processors there are to use now. std looks for a quota, too, which takes 17
+/// system calls, 25 µs.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many there were for the first pool: enough to know whether spinning pays.
+static PROCESSORS: LazyLock<usize> = LazyLock::new(processors);
 
 fn initializer<A>(function: fn(A), argument: &A) -> Result<Initializer, Error>
 where

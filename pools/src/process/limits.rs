@@ -24,6 +24,10 @@ pub const SHORT: usize = 24;
 /// before it.
 pub const BODY_MAX: usize = INLINE_MAX + 64;
 
+/// Bytes that a worker has for the body of a frame before it has seen any; it takes more
+/// when one is longer. Less than a page, since a first write to each costs a fault.
+pub const FRAME: usize = 1024;
+
 /// Address space of an arena. It is sparse: only what is used costs memory. The
 /// bound on one argument or result follows from it.
 pub const ARENA: usize = 1 << 34;

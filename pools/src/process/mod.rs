@@ -13,7 +13,7 @@
 //! | run | [`worker`], [`claim`] |
 //! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`](crate::spin) |
 //! | be seen | [`traced`] |
-//! | or die | [`death`], [`start`] with [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
+//! | or die | [`death`], [`start`] with [`request`] and [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
 //! | and what it writes | [`output`] |
 //! | look | [`statistics`], [`dump`] |
 
@@ -48,6 +48,7 @@ pub mod passing;
 pub mod pool;
 pub mod pump;
 pub mod reply;
+pub mod request;
 pub mod ring;
 pub mod role;
 pub mod shared;

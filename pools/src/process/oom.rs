@@ -12,37 +12,45 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counter of our control group, if it can be read.
+#[derive(Debug, Default)]
+pub struct OomCounter(OnceLock<Option<Counter>>);
+
 #[derive(Debug)]
-pub struct OomCounter {
-    path: Option<PathBuf>,
+struct Counter {
+    path: PathBuf,
     seen: AtomicU64,
 }
 
 impl OomCounter {
-    /// Finds the counter and notes its value.
-    pub fn new() -> OomCounter {
-        let (path, seen) = find().unzip();
-        OomCounter {
-            path,
-            seen: AtomicU64::new(seen.unwrap_or(0)),
-        }
+    /// Finds the counter and notes its value. To be called soon after workers were first
+    /// started, not before: it takes 12 system calls.
+    pub fn note(&self) {
+        self.0.get_or_init(Counter::find);
     }
 
     /// Whether it has moved since the last look.
     pub fn has_killed(&self) -> bool {
-        let Some(now) = self.path.as_deref().and_then(read) else {
+        let Some(noted) = self.0.get() else {
+            self.note(); // How far it was before that death, nobody knows.
             return false;
         };
-        self.seen.swap(now, Ordering::Relaxed) < now
+        let Some(counter) = noted else {
+            return false;
+        };
+        let now = read(&counter.path);
+        now.is_some_and(|now| counter.seen.swap(now, Ordering::Relaxed) < now)
     }
 }
 
-impl Default for OomCounter {
-    fn default() -> OomCounter {
-        OomCounter::new()
+impl Counter {
+    fn find() -> Option<Counter> {
+        let (path, seen) = find()?;
+        let seen = AtomicU64::new(seen);
+        Some(Counter { path, seen })
     }
 }
 

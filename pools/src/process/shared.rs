@@ -78,7 +78,7 @@ impl Shared {
             arguments: Arc::new(Arena::new(mapping, 0)),
             arguments_file,
             supervisor_bell,
-            oom: OomCounter::new(),
+            oom: OomCounter::default(),
             callbacks: Callbacks::default(),
             guarded: AtomicBool::new(false),
             options,

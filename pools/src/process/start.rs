@@ -1,7 +1,8 @@
 //! Starting a worker: memory, bells, and this program once more.
 //!
-//! The child gets exactly nine descriptors ([`fd`]), default signal
-//! dispositions, a process group of its own, and what makes it a worker. There are
+//! The child gets its first three descriptors and a socket, default signal
+//! dispositions, a process group of its own, and by that socket what makes it a worker
+//! ([`super::request`]): the pool makes that while the process comes up. There are
 //! two ways to a new process ([`StartMethod`]):
 //!
 //! - **Exec**: the program is `/proc/self/exe`, so a file that was replaced meanwhile
@@ -23,20 +24,21 @@ use crate::process::link::{Link, Parts};
 use crate::process::output::Stream;
 use crate::process::output::given::Given;
 use crate::process::output::reader::Outputs;
-use crate::process::page::{RESULTS, RingBytes, SharedFile};
+use crate::process::page::{Mapping, RESULTS, RingBytes, SharedFile};
+use crate::process::request::{self, Equipment, Forked};
 use crate::process::ring::Writer;
 use crate::process::worker::hook::{MARKER, Marker, fd};
 use crate::switch::Ordering;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use threeply_runtime::sys::eventfd::EventFd;
 use threeply_runtime::sys::pidfd;
 use threeply_runtime::sys::pipe;
 use threeply_runtime::sys::scm;
-use threeply_runtime::sys::spawn::Exec;
+use threeply_runtime::sys::spawn::{Exec, Spawned};
 
 /// How a pool comes by new processes; see [`Builder::start_method`].
 ///
@@ -52,7 +54,10 @@ pub enum StartMethod {
     #[default]
     Exec,
     /// This executable is started once more as a small process that does nothing but
-    /// fork: a few hundred microseconds a worker, however large this process is.
+    /// fork: a few hundred microseconds a worker, however large this process is; and a
+    /// hundred for the first that is started after a pause, since one child more than
+    /// there are workers always waits in advance (`threeply-spare` in lists of processes;
+    /// some hundred kilobytes, no processor time).
     ///
     /// Workers have environment, working directory, limits and processor affinity of
     /// the moment when the fork server was started (with the first pool that uses
@@ -73,12 +78,123 @@ pub fn start(
     outputs: &Outputs,
     given_up: &dyn Fn() -> bool,
 ) -> Result<(Link, Writer<RingBytes>), Error> {
-    let need = |what| move |source: io::Error| Error::Resources { what, source };
-    let file = SharedFile::new(c"threeply-worker", RESULTS, RESULTS + limits::ARENA)
-        .map_err(need("no memory file for a worker"))?;
-    let memory = file
-        .map(true)
-        .map_err(need("no address space for a worker's memory"))?;
+    let pipes = "no pipe for a worker";
+    let given = Outlets {
+        stdout: Given::new(&options.stdout, Stream::Stdout).map_err(need(pipes))?,
+        stderr: Given::new(&options.stderr, Stream::Stderr).map_err(need(pipes))?,
+    };
+    let nonce = RandomState::new().hash_one(slot);
+    let group = options.control_groups.then(|| ControlGroup::new(nonce));
+    let group = group.transpose().map_err(need(NO_GROUP))?;
+    // First the process: all else is made while it comes up.
+    let name = options.name.as_deref().unwrap_or("threeply-worker");
+    let (spawned, socket) = match &options.fork_server {
+        Some(server) => server.fork(given_up)?,
+        None => exec(nonce, options.start_in_main, name, &given)?,
+    };
+    let equip = || {
+        let file = SharedFile::new(c"threeply-worker", RESULTS, RESULTS + limits::ARENA)
+            .map_err(need("no memory file for a worker"))?;
+        let memory = file
+            .map(true)
+            .map_err(need("no address space for a worker's memory"))?;
+        tell_wishes(&memory, options);
+        // The worker's end blocks (that is how it sleeps), ours never does.
+        let (bell_read, bell) = pipe::pipe().map_err(need(pipes))?;
+        pipe::set_nonblocking(&bell, true).map_err(need(pipes))?;
+        let caller = EventFd::new().map_err(need("no eventfd for a worker"))?;
+        pipe::set_nonblocking(&caller, false).map_err(need("no eventfd for a worker"))?;
+        // Nothing of the user's runs in it before its first job.
+        if let Some(group) = &group {
+            group.take_in(spawned.pid).map_err(need(NO_GROUP))?;
+        }
+        let equipment = Equipment {
+            bell: bell_read.as_fd(),
+            caller: caller.as_fd(),
+            supervisor: supervisor.as_fd(),
+            memory: file.as_fd(),
+            arguments: arguments.as_fd(),
+        };
+        let forked = options.fork_server.is_some().then(|| Forked {
+            name,
+            outputs: [given.stdout.as_fd(), given.stderr.as_fd()],
+        });
+        match request::send(&socket, nonce, &equipment, forked.as_ref()) {
+            // It has died already, which whoever watches it will see.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            sent => sent.map_err(need("a worker's descriptors can't be sent to it"))?,
+        }
+        Ok((memory, bell, caller))
+    };
+    let (memory, bell, caller) = equip().inspect_err(|_: &Error| {
+        let _ = pidfd::send_signal(&spawned.pidfd, libc::SIGKILL);
+        let _ = pidfd::wait_exit(&spawned.pidfd);
+    })?;
+    let source = |given: Given| {
+        let source = Arc::new(given.source(spawned.pid, nonce)?);
+        outputs.add(Arc::clone(&source));
+        Some(source)
+    };
+    let sources = [source(given.stdout), source(given.stderr)];
+    Ok(Link::new(Parts {
+        outputs: sources,
+        pid: spawned.pid,
+        slot,
+        nonce,
+        memory,
+        pidfd: spawned.pidfd,
+        group,
+        bell,
+        caller,
+        passing: socket,
+    }))
+}
+
+const NO_GROUP: &str = "no control group for a worker (`control_groups(true)` asks for one; it takes \
+     version 2, mounted, and the right to make directories in this process's own group)";
+
+fn need(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Resources { what, source }
+}
+
+/// Where what it writes goes.
+struct Outlets {
+    stdout: Given,
+    stderr: Given,
+}
+
+/// Starts this program once more, which will wait at its end of a socket.
+fn exec(
+    nonce: u64,
+    in_main: bool,
+    name: &str,
+    given: &Outlets,
+) -> Result<(Spawned, OwnedFd), Error> {
+    let (socket, its_own) = scm::pair().map_err(need("no sockets for a worker"))?;
+    let null = File::open("/dev/null").map_err(need("/dev/null can't be opened"))?;
+    let marker = Marker {
+        parent: std::process::id(),
+        nonce,
+        in_main,
+        forks: false,
+    };
+    let spawned = Exec::new("/proc/self/exe")
+        .arg0(name)
+        .env(MARKER, marker.to_value())
+        .env(kin::KIN, kin::value_for(nonce))
+        .process_group(0)
+        .spawn(&[
+            (null.as_fd(), 0),
+            (given.stdout.as_fd(), 1),
+            (given.stderr.as_fd(), 2),
+            (its_own.as_fd(), fd::SOCKET),
+        ])
+        .map_err(Error::Start)?;
+    Ok((spawned, socket))
+}
+
+/// Puts into the memory of a worker how it is to be, before it sees it.
+fn tell_wishes(memory: &Mapping, options: &Options) {
     memory.initialize();
     let words = memory.words();
     words
@@ -90,81 +206,6 @@ pub fn start(
     words
         .recycle_above
         .store(options.recycle_above.unwrap_or(0), Ordering::Relaxed);
-    let pipes = "no pipe for a worker";
-    // The worker's end blocks (that is how it sleeps), ours never does.
-    let (bell_read, bell) = pipe::pipe().map_err(need(pipes))?;
-    pipe::set_nonblocking(&bell, true).map_err(need(pipes))?;
-    let caller = EventFd::new().map_err(need("no eventfd for a worker"))?;
-    pipe::set_nonblocking(&caller, false).map_err(need("no eventfd for a worker"))?;
-    let (passing, its_passing) = scm::pair().map_err(need("no sockets for a worker"))?;
-    let null = File::open("/dev/null").map_err(need("/dev/null can't be opened"))?;
-    let nonce = RandomState::new().hash_one(slot);
-    let marker = Marker {
-        parent: std::process::id(),
-        nonce,
-        in_main: options.start_in_main,
-        forks: false,
-    };
-    let stdout = Given::new(&options.stdout, Stream::Stdout).map_err(need(pipes))?;
-    let stderr = Given::new(&options.stderr, Stream::Stderr).map_err(need(pipes))?;
     let marks = u32::from(options.stdout.is_marked()) + 2 * u32::from(options.stderr.is_marked());
     words.marks.store(marks, Ordering::Relaxed);
-    let fds = [
-        (null.as_fd(), 0),
-        (stdout.as_fd(), 1),
-        (stderr.as_fd(), 2),
-        (bell_read.as_fd(), fd::BELL),
-        (caller.as_fd(), fd::CALLER),
-        (supervisor.as_fd(), fd::SUPERVISOR),
-        (file.as_fd(), fd::MEMORY),
-        (arguments.as_fd(), fd::ARGUMENTS),
-        (its_passing.as_fd(), fd::PASSING),
-    ];
-    let no_group = "no control group for a worker (`control_groups(true)` asks for one; it takes \
-         version 2, mounted, and the right to make directories in this process's own group)";
-    let group = options.control_groups.then(|| ControlGroup::new(nonce));
-    let group = group.transpose().map_err(need(no_group))?;
-    let name = options.name.as_deref().unwrap_or("threeply-worker");
-    let spawned = match &options.fork_server {
-        Some(server) => server.fork(nonce, &fds, name, given_up)?,
-        None => Exec::new("/proc/self/exe")
-            .arg0(name)
-            .env(MARKER, marker.to_value())
-            .env(kin::KIN, kin::value_for(nonce))
-            .process_group(0)
-            .spawn(&fds)
-            .map_err(Error::Start)?,
-    };
-    let taken_in = || {
-        // Nothing of the user's runs in it before its first request.
-        if let Some(group) = &group {
-            group.take_in(spawned.pid).map_err(need(no_group))?;
-        }
-        let source = |given: Given| {
-            let Some(source) = given.source(spawned.pid, nonce) else {
-                return Ok(None);
-            };
-            let source = Arc::new(source);
-            let added = outputs.add(Arc::clone(&source));
-            added.map_err(need("no thread to read what workers write"))?;
-            Ok(Some(source))
-        };
-        Ok([source(stdout)?, source(stderr)?])
-    };
-    let sources = taken_in().inspect_err(|_: &Error| {
-        let _ = pidfd::send_signal(&spawned.pidfd, libc::SIGKILL);
-        let _ = pidfd::wait_exit(&spawned.pidfd);
-    })?;
-    Ok(Link::new(Parts {
-        outputs: sources,
-        pid: spawned.pid,
-        slot,
-        nonce,
-        memory,
-        pidfd: spawned.pidfd,
-        group,
-        bell,
-        caller,
-        passing,
-    }))
 }

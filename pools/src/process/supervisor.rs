@@ -5,7 +5,7 @@
 //! the next deadline. It is woken for exceptions, not for every job.
 //!
 //! It is one future, hosted in one of two places: on a thread with a loop of its
-//! own ([`on_a_thread`]), for programs that block, or as a task of the loop that
+//! own ([`Host`]), for programs that block, or as a task of the loop that
 //! the caller runs anyway ([`on_this_loop`]), where replies reach awaiting tasks
 //! without any other thread.
 //!
@@ -32,36 +32,63 @@ use threeply_runtime::{Error as LoopError, EventLoop};
 /// What dumps and traces call it.
 const NAME: &str = "process pool's supervisor";
 
-/// Hosts the supervisor on a thread of its own.
-///
-/// # Errors
-/// If no thread or no event loop can be had.
-pub fn on_a_thread(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    let shared = Arc::clone(shared);
-    let (ready, is_ready) = mpsc::channel();
-    let thread = thread::Builder::new()
-        .name("threeply-supervisor".to_owned())
-        .spawn(move || {
+/// A thread of its own for the supervisor, which makes its loop and waits for the pool. One
+/// that is dropped ends.
+#[derive(Debug)]
+pub struct Host {
+    thread: JoinHandle<()>,
+    ready: mpsc::Receiver<Result<(), LoopError>>,
+    pool: mpsc::Sender<Arc<Shared>>,
+}
+
+impl Host {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If none can be had.
+    pub fn new() -> io::Result<Host> {
+        let (is_ready, ready) = mpsc::channel();
+        let (pool, comes) = mpsc::channel();
+        let thread = thread::Builder::new().name("threeply-supervisor".to_owned());
+        let thread = thread.spawn(move || {
             let prepared = || {
                 let event_loop = EventLoop::builder().name(NAME).build()?;
                 // Descriptors may run out before it first sleeps.
                 event_loop.prepare()?;
                 Ok::<_, LoopError>(event_loop)
             };
-            let event_loop = match prepared() {
-                Ok(event_loop) => event_loop,
-                Err(error) => {
-                    let _ = ready.send(Err(io::Error::other(error)));
-                    return;
+            match prepared() {
+                Ok(event_loop) => {
+                    let _ = is_ready.send(Ok(()));
+                    if let Ok(shared) = comes.recv() {
+                        event_loop.block_on(supervise(shared));
+                    }
                 }
-            };
-            let _ = ready.send(Ok(()));
-            event_loop.block_on(supervise(shared));
+                Err(error) => {
+                    let _ = is_ready.send(Err(error));
+                }
+            }
         })?;
-    match is_ready.recv() {
-        Ok(Ok(())) => Ok(thread),
-        Ok(Err(error)) => Err(error),
-        Err(gone) => Err(io::Error::other(gone)),
+        Ok(Host {
+            thread,
+            ready,
+            pool,
+        })
+    }
+
+    /// Has it look after this pool.
+    ///
+    /// # Errors
+    /// If its loop couldn't be made.
+    pub fn supervise(self, shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+        match self.ready.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(io::Error::other(error)),
+            Err(gone) => return Err(io::Error::other(gone)),
+        }
+        let sent = self.pool.send(Arc::clone(shared));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(self.thread)
     }
 }
 
@@ -135,6 +162,7 @@ async fn supervise(shared: Arc<Shared>) {
     let Ok(bell) = Async::new(Bell(Arc::clone(shared))) else {
         return;
     };
+    shared.oom.note();
     let mut processes: Vec<Async<Process>> = Vec::new();
     let mut zygote: Option<Async<Zygote>> = None;
     while let Some(deadline) = shared.look_around(Instant::now()) {
@@ -151,9 +179,14 @@ async fn supervise(shared: Arc<Shared>) {
                 processes.push(process);
             }
         }
-        let deadline = match shared.watch_zygote(&mut zygote) {
+        let watched = shared.watch_zygote(&mut zygote);
+        let deadline = match watched && shared.outputs.are_read() {
             true => deadline,
             false => deadline.min(Instant::now() + limits::START_RETRY),
+        };
+        let deadline = match shared.refill_fork_server() {
+            true => deadline,
+            false => deadline.min(Instant::now() + limits::TICK),
         };
         something_happens(&bell, &processes, zygote.as_ref(), deadline).await;
         // Asked for anew: the bell may have been rung by a worker that was started
@@ -165,6 +198,9 @@ async fn supervise(shared: Arc<Shared>) {
             }
         }
     }
+    // If it came to its end before it came to this.
+    shared.watch_zygote(&mut zygote);
+    shared.refill_fork_server();
 }
 
 /// The single wait point: the bell, the end of a process, or the deadline.
@@ -266,6 +302,19 @@ impl Shared {
             *watched = zygote.and_then(|zygote| Async::new(Zygote(zygote)).ok());
         }
         true
+    }
+
+    /// Has the fork server fork the next spare, off the way of the start that has used the
+    /// last. `false` if it is too early for that: a worker of ours still comes up.
+    fn refill_fork_server(&self) -> bool {
+        let Some(server) = &self.options.fork_server else {
+            return true;
+        };
+        let comes_up = self.lock().has_starting();
+        if !comes_up {
+            server.refill();
+        }
+        !comes_up
     }
 
     /// The links of all workers that there are.

@@ -55,6 +55,33 @@ fn zygote() -> Option<u32> {
     Some(pid)
 }
 
+/// The spare, if it waits. A worker is called so, too, for a moment, but heads its group.
+fn waiting_spare() -> Option<u32> {
+    let (pid, _) = children().into_iter().find(|(pid, name)| {
+        let its = nix::unistd::Pid::from_raw(pid.cast_signed());
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+        name == "threeply-spare"
+            && nix::unistd::getpgid(Some(its)).is_ok_and(|group| group != its)
+            && threads.is_ok_and(|threads| threads.count() == 2)
+    })?;
+    Some(pid)
+}
+
+/// The spare, once it has been forked and waits.
+fn spare() -> u32 {
+    crate::until(|| waiting_spare().is_some());
+    waiting_spare().unwrap()
+}
+
+/// A pool of one worker that has come up, and the spare that was forked after that.
+fn with_a_spare() -> (ProcessPool, u32) {
+    let pool = forked(1);
+    assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+    let spare = spare();
+    assert_ne!(pool.worker_pids(), [spare]);
+    (pool, spare)
+}
+
 #[test]
 fn workers_are_children_of_the_pools_process_and_carry_its_name() {
     in_a_process_of_its_own(|()| {
@@ -81,7 +108,13 @@ fn pools_share_one_fork_server_which_ends_with_the_last_of_them() {
         let first = forked(1);
         let server = zygote().unwrap();
         let second = forked(1);
-        assert_eq!(children().len(), 3, "two workers and one server");
+        let zygotes = children().into_iter().filter(|(pid, _)| {
+            let pids = [first.worker_pids(), second.worker_pids()];
+            !pids.iter().flatten().any(|worker| worker == pid)
+        });
+        let mut zygotes = zygotes.filter(|(_, name)| name != "threeply-spare");
+        assert_eq!(zygotes.next().map(|(pid, _)| pid), Some(server));
+        assert_eq!(zygotes.next(), None);
         end(first);
         assert_eq!(zygote(), Some(server));
         assert_eq!(second.call(|n: u8| n, 1).unwrap().unwrap(), 1);
@@ -132,7 +165,9 @@ fn a_fork_server_that_stands_still_holds_up_nothing_but_new_workers() {
             std::thread::park();
         };
         assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+        let spare = spare();
         stop(zygote().unwrap());
+        kill(spare); // With it there would be one more worker.
         let before = Instant::now();
         let [victim, survivor] = pool.worker_pids()[..] else {
             panic!("two workers");
@@ -166,9 +201,10 @@ fn it_goes_with_its_parent_however_that_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pids").to_str().unwrap().to_owned();
     let parent = |path: String| {
-        let pool = forked(1);
-        let pids = [zygote().unwrap(), pool.worker_pids()[0]];
-        std::fs::write(format!("{path}.new"), format!("{} {}", pids[0], pids[1])).unwrap();
+        let (pool, spare) = with_a_spare();
+        let pids = [zygote().unwrap(), spare, pool.worker_pids()[0]];
+        let pids = pids.map(|pid| pid.to_string()).join(" ");
+        std::fs::write(format!("{path}.new"), pids).unwrap();
         std::fs::rename(format!("{path}.new"), path).unwrap();
         loop {
             std::thread::park();
@@ -191,6 +227,157 @@ fn it_goes_with_its_parent_however_that_ends() {
         }
     }
     end(pool);
+}
+
+#[test]
+fn the_next_worker_is_the_spare_which_was_none_before() {
+    in_a_process_of_its_own(|()| {
+        let (first, spare) = with_a_spare();
+        assert_eq!(first.statistics().workers.len(), 1);
+        // 0 to 2, its socket, and its parent's pidfd.
+        let open = std::fs::read_dir(format!("/proc/{spare}/fd")).unwrap();
+        let mut open: Vec<_> = open.map(|entry| entry.unwrap().file_name()).collect();
+        open.sort();
+        assert_eq!(open, ["0", "1", "2", "3", "4"]);
+        let server = zygote().unwrap().cast_signed();
+        let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(spare.cast_signed())));
+        assert_eq!(group.map(nix::unistd::Pid::as_raw), Ok(server));
+
+        let second = forked(1);
+        assert_eq!(second.worker_pids(), [spare]);
+        assert_eq!(
+            second.call(|()| std::process::id(), ()).unwrap().unwrap(),
+            spare
+        );
+        let kin = |()| std::env::var("THREEPLY_KIN").unwrap();
+        assert_ne!(
+            second.call(kin, ()).unwrap().unwrap(),
+            first.call(kin, ()).unwrap().unwrap()
+        );
+        // The first pool's, or the second's, supervisor has it replaced.
+        assert_ne!(self::spare(), spare);
+        end(second);
+        end(first);
+        assert_eq!(children(), []);
+    });
+}
+
+#[test]
+fn a_spare_that_nobody_has_used_leaves_no_zombie_and_no_descriptor() {
+    in_a_process_of_its_own(|()| {
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = count();
+        let (pool, _) = with_a_spare();
+        end(pool);
+        assert_eq!(children(), []);
+        crate::until(|| count() == before);
+    });
+}
+
+/// Kills it and waits until it is a zombie.
+fn kill_all_threads_of(pid: u32) {
+    kill(pid);
+    crate::until(|| {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        threads.count() == 1 && look_up(pid).unwrap().1 == 'Z'
+    });
+}
+
+#[test]
+fn the_death_of_the_spare_costs_nothing() {
+    in_a_process_of_its_own(|()| {
+        let (first, spare) = with_a_spare();
+        kill_all_threads_of(spare);
+        let second = forked(2);
+        assert_eq!(second.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+        assert_eq!(look_up(spare), None, "reaped by whoever looked for it");
+        let statistics = second.shutdown(Duration::from_secs(20));
+        assert_eq!(
+            (statistics.workers_started, statistics.workers_died),
+            (2, 0)
+        );
+        // And one that nobody looks for is reaped when somebody looks around.
+        let (second, spare) = with_a_spare();
+        kill_all_threads_of(spare);
+        end(second);
+        assert_eq!(look_up(spare), None);
+        end(first);
+        assert_eq!(children(), []);
+    });
+}
+
+#[test]
+fn a_spare_becomes_what_a_pool_wishes() {
+    in_a_process_of_its_own(|()| {
+        let (first, spare) = with_a_spare();
+        let pool = ProcessPool::builder()
+            .workers(1)
+            .name("deep")
+            .stack_size(64 << 20)
+            .memory_limit(512 << 20)
+            .start_method(StartMethod::ForkServer)
+            .build()
+            .unwrap();
+        assert_eq!(pool.worker_pids(), [spare]);
+        let deep = |()| {
+            let room = [1u8; 32 << 20];
+            std::hint::black_box(&room).len()
+        };
+        assert_eq!(pool.call(deep, ()).unwrap().unwrap(), 32 << 20);
+        assert_eq!(look_up(spare).unwrap().2, "deep");
+        let much = |()| std::hint::black_box(vec![1u8; 1 << 30]).len();
+        let error = pool.call(much, ()).unwrap().unwrap_err();
+        assert!(error.to_string().contains("limit"), "{error}");
+        end(pool);
+        end(first);
+    });
+}
+
+#[test]
+fn many_pools_start_at_once() {
+    in_a_process_of_its_own(|()| {
+        let (first, _) = with_a_spare();
+        std::thread::scope(|scope| {
+            for round in 0..8u8 {
+                scope.spawn(move || {
+                    let pool = forked(2);
+                    let sum: u64 = pool.map(|n: u64| n, 0..100).map(Result::unwrap).sum();
+                    assert_eq!((round, sum), (round, 4950));
+                    end(pool);
+                });
+            }
+        });
+        end(first);
+        assert_eq!(children(), []);
+    });
+}
+
+#[test]
+fn a_start_without_descriptors_fails_and_the_next_with_some_works() {
+    in_a_process_of_its_own(|()| {
+        let (first, _) = with_a_spare();
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = count();
+        let mut taken = crate::sandbox::take_all_descriptors();
+        for _ in 0..12 {
+            taken.truncate(taken.len().saturating_sub(3));
+            let built = ProcessPool::builder()
+                .workers(1)
+                .start_method(StartMethod::ForkServer)
+                .build();
+            if let Ok(pool) = built {
+                assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+                end(pool);
+            }
+        }
+        drop(taken);
+        assert_eq!(forked(1).call(|n: u8| n, 1).unwrap().unwrap(), 1);
+        assert_eq!(first.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+        // A zygote whose answer couldn't be received has been given up, with its spare.
+        crate::until(|| count() <= before);
+        end(first);
+        crate::until(|| children().is_empty());
+    });
 }
 
 #[test]

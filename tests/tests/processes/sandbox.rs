@@ -72,7 +72,7 @@ fn a_sandbox_without_fork_is_an_error_that_says_so() {
 }
 
 /// Takes all descriptors that are left, below a limit that is soon reached.
-fn take_all_descriptors() -> Vec<File> {
+pub(crate) fn take_all_descriptors() -> Vec<File> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 200.min(hard), hard).unwrap();
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()

@@ -1,32 +1,41 @@
-//! The zygote's life: wait for a request, fork, answer.
+//! The zygote's life: wait for an order, fork a spare, answer.
 //!
 //! Read after [`super::message`]. This process has one thread, and so a fork of it
 //! is an ordinary process in which anything may be called.
 #![allow(unsafe_code)] // clone, and descriptors by number
 
-use super::message::{self, Request};
-use crate::process::kin;
+use super::message::{self, Spare};
 use crate::process::text::Text;
+use crate::process::worker::begin;
 use crate::process::worker::hook::{Marker, fd};
 use crate::process::worker::serve;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use threeply_runtime::sys::pidfd;
+use threeply_runtime::sys::{pidfd, scm};
 
 /// Lives as the zygote; returns never.
 pub fn zygote(marker: Marker) -> ! {
-    if let Err(error) = fork_workers(marker) {
-        eprintln!("threeply fork server: {error}");
-        leave(serve::exit::SETUP);
+    match fork_spares(marker) {
+        // The pool's process has ended, or is about to end this one.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ) => {}
+        Err(error) => {
+            eprintln!("threeply fork server: {error}");
+            leave(serve::exit::SETUP);
+        }
+        Ok(()) => {}
     }
     leave(serve::exit::DONE)
 }
 
-/// Forks workers until the pool's process has no more use for them.
-fn fork_workers(marker: Marker) -> io::Result<()> {
+/// Forks spares until the pool's process has no more use for them.
+fn fork_spares(marker: Marker) -> io::Result<()> {
     // SAFETY: the pool placed it for us, and nobody else knows of it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd::FORK_SERVER) };
+    let socket = unsafe { OwnedFd::from_raw_fd(fd::SOCKET) };
     let parent = pidfd::open(marker.parent)?;
     let _ = nix::sys::prctl::set_name(c"threeply-zygote");
     // Looked up once here instead of in every worker.
@@ -40,14 +49,14 @@ fn fork_workers(marker: Marker) -> io::Result<()> {
         if waited[1].any() == Some(true) {
             return Ok(()); // The parent has ended.
         }
-        let Some(request) = message::hear(&socket)? else {
+        if !message::hear(&socket)? {
             return Ok(());
-        };
-        match fork() {
-            Ok(None) => become_worker(request, marker),
-            Ok(Some(forked)) => message::answer(&socket, &Ok(forked))?,
-            Err(error) => message::answer(&socket, &Err(error))?,
         }
+        let forked = scm::pair().and_then(|(socket, its_own)| match fork()? {
+            None => become_spare(its_own, parent.as_raw_fd(), marker),
+            Some((pid, pidfd)) => Ok(Spare { pid, pidfd, socket }),
+        });
+        message::answer(&socket, &forked)?;
     }
 }
 
@@ -77,65 +86,40 @@ fn fork() -> io::Result<Option<(u32, OwnedFd)>> {
     }
 }
 
-/// In the child: takes up its descriptors, closes all others, and lives as a worker.
-fn become_worker(request: Request, marker: Marker) -> ! {
-    if let Err(error) = place(request.fds) {
-        eprintln!("threeply worker: cannot place its descriptors: {error}");
+/// In the child: takes up its socket, closes all but that, the first three and the
+/// parent's pidfd, and waits to be made a worker.
+fn become_spare(its_own: OwnedFd, parent: RawFd, marker: Marker) -> ! {
+    let _ = nix::sys::prctl::set_name(c"threeply-spare");
+    // First the socket, over the zygote's own: the parent's pidfd lies beyond that.
+    let placed = place(its_own.into_raw_fd(), fd::SOCKET)
+        .and_then(|()| place(parent, fd::PARENT))
+        .and_then(|()| close_from(fd::PARENT + 1));
+    if let Err(error) = placed {
+        eprintln!("threeply spare: cannot place its descriptors: {error}");
         leave(serve::exit::SETUP);
     }
-    if let Ok(name) = std::ffi::CString::new(request.name) {
-        let _ = nix::sys::prctl::set_name(&name);
-    }
-    // SAFETY: there is no other thread that could read the environment.
-    unsafe { std::env::set_var(kin::KIN, kin::value_for(request.nonce)) };
-    serve::worker(Marker {
-        nonce: request.nonce,
-        ..marker
-    })
+    begin::spare(marker)
 }
 
-/// Gives each descriptor its number, and closes every other. First all go beyond
-/// every number that is wanted, so that none overwrites one that is still to be
-/// placed.
-fn place(fds: Vec<(OwnedFd, RawFd)>) -> io::Result<()> {
-    let beyond = fds.iter().map(|(_, number)| number + 1).max().unwrap_or(0);
-    let mut copies = Vec::with_capacity(fds.len());
-    for (source, number) in &fds {
-        // SAFETY: integers; the new descriptor is ours.
-        let copy = unsafe { libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, beyond) };
-        copies.push((check(copy)?, *number));
-    }
-    for (source, _) in fds {
-        // It may have a number that is about to be given to another, or that is
-        // closed below: either way nobody uses it again.
-        let _ = source.into_raw_fd();
-    }
-    let mut unwanted = 0;
-    copies.sort_by_key(|(_, number)| *number);
-    for (copy, number) in copies {
-        // SAFETY: integers. Whatever had that number was the zygote's.
-        check(unsafe { libc::dup2(copy, number) })?;
-        close_range(unwanted, number)?;
-        unwanted = number + 1;
-    }
-    close_range(unwanted, RawFd::MAX)
-}
-
-fn close_range(first: RawFd, end: RawFd) -> io::Result<()> {
-    if first == end {
+/// Gives a descriptor this number, in place of what the zygote had there.
+fn place(fd: RawFd, number: RawFd) -> io::Result<()> {
+    if fd == number {
         return Ok(());
     }
-    // SAFETY: integers; what they refer to was the zygote's, and nobody in this
-    // process uses it.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
-    check(closed as i32).map(drop)
+    // SAFETY: integers; nobody in this process uses what had that number.
+    check(unsafe { libc::dup3(fd, number, libc::O_CLOEXEC) }.into())
 }
 
-fn check(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
+fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: integers; what they refer to was the zygote's, and nobody in this
+    // process uses it.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, RawFd::MAX, 0) })
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    match result {
+        ..0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

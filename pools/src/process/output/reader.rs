@@ -1,8 +1,9 @@
 //! The thread that reads what workers write.
 //!
 //! It waits for all pipes at once, reads those that have something, and hands that
-//! on, which may block it. It is started with the first worker whose output is read, while
-//! that one comes up, and ends when it is told to and every pipe is empty.
+//! on, which may block it. The supervisor starts it once there is a worker whose output is
+//! read, while that one comes up, and tries again after a while if no thread can be had. It
+//! ends when it is told to and every pipe is empty.
 //! A pool whose outputs need no reading has no such thread.
 
 use crate::process::limits::EXIT_PATIENCE;
@@ -58,23 +59,24 @@ impl Outputs {
     }
 
     /// Reads this one, too, from now on.
-    ///
-    /// # Errors
-    /// If there is no thread to be had.
-    pub fn add(&self, source: Arc<Source>) -> io::Result<()> {
-        let Some(shared) = &self.0 else {
-            return Ok(());
-        };
+    pub fn add(&self, source: Arc<Source>) {
+        let Some(shared) = &self.0 else { return };
+        shared.lock().sources.push(source);
+        let _ = shared.bell.notify();
+    }
+
+    /// Sees to it that there is a thread if there is anything to read. `false` if none can be
+    /// had now.
+    pub fn are_read(&self) -> bool {
+        let Some(shared) = &self.0 else { return true };
         let mut state = shared.lock();
-        if !state.started {
-            let seen = Arc::clone(shared);
-            let thread = thread::Builder::new().name("threeply-output".to_owned());
-            thread.spawn(move || seen.run())?;
-            state.started = true;
+        if state.started || state.sources.is_empty() {
+            return true;
         }
-        state.sources.push(source);
-        drop(state);
-        shared.bell.notify()
+        let seen = Arc::clone(shared);
+        let thread = thread::Builder::new().name("threeply-output".to_owned());
+        state.started = thread.spawn(move || seen.run()).is_ok();
+        state.started
     }
 
     /// Something has happened to a source: look at all.

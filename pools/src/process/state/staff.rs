@@ -10,7 +10,7 @@
 
 use crate::process::limits;
 use crate::process::link::Link;
-use crate::process::state::{Phase, State, Worker};
+use crate::process::state::{Phase, Stage, State, Worker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,12 @@ impl State {
     fn staff(&self) -> usize {
         let stay = self.workers.iter().flatten().filter(|w| !w.is_going());
         stay.count() + self.reserved.iter().filter(|&&reserved| reserved).count()
+    }
+
+    /// Whether a worker is on its way.
+    pub fn has_starting(&self) -> bool {
+        let starts = |worker: &Worker| matches!(worker.stage, Stage::Starting { .. });
+        self.reserved.iter().any(|&reserved| reserved) || self.workers.iter().flatten().any(starts)
     }
 
     /// Whether a worker is to be started (for which there may be no place yet).

@@ -10,7 +10,7 @@
 //! removed before any job runs, since a job may start its own executable; and it
 //! counts only if the parent's pid is right, so a copy of it that has gone astray
 //! starts no worker. A worker whose parent died before it began has the wrong
-//! parent, too; it is known by the memory that the pool gave it, and exits: were it
+//! parent, too; it is known by the socket that the pool gave it, and exits: were it
 //! to go on into `main`, the program would run a second time. A program whose `main` must have run first (because other
 //! crates set something up before `main`) asks its pool for that and calls
 //! [`worker_main`] at the top of `main`.
@@ -30,7 +30,7 @@
 
 use crate::ipc::child;
 use crate::process::fork_server::zygote;
-use crate::process::worker::serve;
+use crate::process::worker::begin;
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,22 +38,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The variable's name.
 pub const MARKER: &str = "THREEPLY_WORKER";
 
-/// Descriptors that a worker starts with, besides 0, 1 and 2.
+/// Descriptors of a worker, besides 0, 1 and 2.
 pub mod fd {
-    /// Read end of the pipe that the parent rings.
-    pub const BELL: i32 = 3;
-    /// Of a fork server, which has no bell: its socket.
-    pub const FORK_SERVER: i32 = 3;
+    /// The socket by which a process is made a worker, and by which jobs and results get
+    /// descriptors then. Of a fork server: by which spares are ordered.
+    pub const SOCKET: i32 = 3;
+    /// The pidfd of its parent.
+    pub const PARENT: i32 = 4;
+    /// Read end of the pipe that the parent rings: the first that it receives.
+    pub const BELL: i32 = 5;
     /// The eventfd that wakes a caller who waits for a reply itself.
-    pub const CALLER: i32 = 4;
+    pub const CALLER: i32 = 6;
     /// The eventfd that wakes the pool's supervisor.
-    pub const SUPERVISOR: i32 = 5;
-    /// The memory that this worker shares with its parent.
-    pub const MEMORY: i32 = 6;
-    /// The arena of arguments, shared by all workers.
-    pub const ARGUMENTS: i32 = 7;
-    /// The socket by which jobs and results get descriptors.
-    pub const PASSING: i32 = 8;
+    pub const SUPERVISOR: i32 = 7;
 }
 
 /// What the marker says.
@@ -158,12 +155,12 @@ fn divert(in_main: bool) {
                 if marker.forks {
                     zygote::zygote(marker);
                 }
-                serve::worker(marker);
+                begin::worker(marker);
             }
         }
         // The parent died before we began. Going on into `main` would run the
         // whole program a second time, with nobody waiting for it.
-        Some(marker) if has_what_a_pool_gives(marker) => {
+        Some(_) if has_what_a_pool_gives() => {
             // SAFETY: ends the process, of which nothing has run yet.
             unsafe { libc::_exit(0) }
         }
@@ -174,16 +171,12 @@ fn divert(in_main: bool) {
 
 /// Whether this process holds what a pool gives its workers, or a fork server: a
 /// marker that has gone astray comes without it.
-fn has_what_a_pool_gives(marker: Marker) -> bool {
-    if marker.forks {
-        // SAFETY: only borrowed to be asked, and if nothing is open there, that is
-        // the answer.
-        let socket = unsafe { BorrowedFd::borrow_raw(fd::FORK_SERVER) };
-        let kind = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType);
-        return kind == Ok(nix::sys::socket::SockType::SeqPacket);
-    }
-    // SAFETY: asks about a descriptor number, valid or not; only a memfd has seals.
-    unsafe { libc::fcntl(fd::MEMORY, libc::F_GET_SEALS) >= 0 }
+fn has_what_a_pool_gives() -> bool {
+    // SAFETY: only borrowed to be asked, and if nothing is open there, that is the
+    // answer.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd::SOCKET) };
+    let kind = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType);
+    kind == Ok(nix::sys::socket::SockType::SeqPacket)
 }
 
 fn remove_marker() {

@@ -10,7 +10,6 @@
 use crate::process::page::{Mapping, Words};
 use crate::switch::Ordering;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
 /// The word that a handler leaves behind.
@@ -38,21 +37,23 @@ static WORDS: AtomicPtr<Words> = AtomicPtr::new(std::ptr::null_mut());
 static GUARD_START: AtomicUsize = AtomicUsize::new(0);
 static GUARD_END: AtomicUsize = AtomicUsize::new(0);
 
+/// Says what there is to say in this memory, from now on.
+pub fn leave_in(memory: &'static Mapping) {
+    // The words stay mapped for ever: the handler may run at any time.
+    let words = std::ptr::from_ref(memory.words()).cast_mut();
+    WORDS.store(words, Ordering::Release);
+}
+
 /// Watches the calling thread's stack until the process ends.
 ///
 /// # Errors
 /// The kernel's, if there is no memory for the handler's stack.
-pub fn watch_this_stack(memory: &Arc<Mapping>) -> io::Result<()> {
-    // The words stay mapped for ever: the handler may run at any time.
-    let memory: &'static Mapping = Box::leak(Box::new(Arc::clone(memory)));
-    WORDS.store(
-        std::ptr::from_ref(memory.words()).cast_mut(),
-        Ordering::Release,
-    );
+pub fn watch_this_stack() -> io::Result<()> {
     let (start, end) = guard_of_this_thread()?;
     GUARD_START.store(start, Ordering::Relaxed);
     GUARD_END.store(end, Ordering::Relaxed);
-    let stack = Box::leak(vec![0u8; 64 * 1024].into_boxed_slice());
+    // Not written to before the handler runs: that would cost a page fault for each 4 KiB.
+    let stack = Box::leak(Box::<[u8]>::new_uninit_slice(64 * 1024));
     let alternative = libc::stack_t {
         ss_sp: stack.as_mut_ptr().cast(),
         ss_flags: 0,
@@ -109,7 +110,7 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut l
     let guard = GUARD_START.load(Ordering::Relaxed)..GUARD_END.load(Ordering::Relaxed);
     if guard.contains(&address) {
         let words = WORDS.load(Ordering::Acquire);
-        // SAFETY: stored by `watch_this_stack`, mapped for ever.
+        // SAFETY: null, or stored by `leave_in` and mapped for ever.
         if let Some(words) = unsafe { words.as_ref() } {
             let said = LastWords::StackOverflow as u32;
             words.last_words.store(said, Ordering::Relaxed);

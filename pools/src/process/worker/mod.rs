@@ -9,9 +9,11 @@
 //!                          └──── looks, spins, sleeps on the bell ◀────────┘
 //! ```
 //!
-//! Read in this order: [`hook`] (how the process gets here), [`serve`] (its life),
+//! Read in this order: [`hook`] (how the process gets here), [`begin`] (how it becomes a
+//! worker), [`serve`] (its life),
 //! [`reply`] (what it sends), [`last_words`] (what it can still say when it dies).
 
+pub mod begin;
 pub mod hook;
 pub mod last_words;
 pub mod marks;

@@ -1,29 +1,29 @@
 //! A worker's life: look for a request, claim it, call, reply; sleep if there is
 //! nothing.
-#![allow(unsafe_code)] // takes over descriptors by number, calls by address
+//!
+//! Read before this: [`super::begin`].
+#![allow(unsafe_code)] // calls by address
 
 use crate::process::arena::{Arena, Extent};
 use crate::process::codec::{CodecError, Sink};
 use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
 use crate::process::limits::{BODY_MAX, INLINE_MAX};
-use crate::process::page::{Mapping, RESULTS, RingBytes, SharedFile, Words, request_counters};
+use crate::process::page::{Mapping, RESULTS, RingBytes, Words, request_counters};
 use crate::process::passing::{self, Lost};
 use crate::process::ring::Reader;
 use crate::process::text::Text;
 use crate::process::trampoline::{Call, Ran};
 use crate::process::wire;
-use crate::process::worker::hook::{Marker, fd};
 use crate::process::worker::marks::Marks;
+use crate::process::worker::panics;
 use crate::process::worker::reply::Replies;
-use crate::process::worker::{last_words, panics};
 use crate::spin::Spin;
 use crate::switch::{AtomicU64, Ordering};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use threeply_runtime::sys::pidfd;
 use threeply_runtime::trace::{self, Kind, emit};
 
 /// Exit codes of a worker that ends by itself.
@@ -63,10 +63,10 @@ impl Gone {
 /// The descriptors by which a worker wakes and is woken.
 #[derive(Debug)]
 pub struct Bells {
-    own: OwnedFd,
-    caller: OwnedFd,
-    supervisor: OwnedFd,
-    passing: OwnedFd,
+    pub(super) own: OwnedFd,
+    pub(super) caller: OwnedFd,
+    pub(super) supervisor: OwnedFd,
+    pub(super) passing: OwnedFd,
 }
 
 impl Bells {
@@ -114,32 +114,6 @@ fn ring(bell: &OwnedFd, bytes: &[u8]) -> Result<(), Gone> {
     }
 }
 
-/// Lives as a worker and exits; never returns.
-pub fn worker(marker: Marker) -> ! {
-    // What std does before main: a write to a closed socket is an error.
-    // SAFETY: no other thread exists yet.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    let parent = pidfd::open(marker.parent).ok();
-    // SAFETY: getppid can't fail and touches no memory.
-    if unsafe { libc::getppid() }.unsigned_abs() != marker.parent {
-        leave(exit::SETUP); // It died meanwhile.
-    }
-    match set_up(marker) {
-        Ok(worker) => {
-            let stack = worker.words.stack.load(Ordering::Relaxed);
-            let started = std::thread::Builder::new()
-                .name("threeply-worker".to_owned())
-                .stack_size(usize::try_from(stack).unwrap_or(usize::MAX))
-                .spawn(move || worker.live());
-            if let Err(error) = started {
-                complain("cannot start the thread that runs jobs", &error);
-            }
-        }
-        Err(error) => complain("cannot set itself up", &error),
-    }
-    guard(marker.parent, parent)
-}
-
 /// Waits for the parent's end; then ends this process and its children.
 ///
 /// Bound to the parent as a process, not to the thread of it that started us (as
@@ -165,7 +139,7 @@ pub(crate) fn guard(pid: u32, parent: Option<OwnedFd>) -> ! {
     }
 }
 
-fn complain(what: &str, error: &io::Error) -> ! {
+pub(super) fn complain(what: &str, error: &io::Error) -> ! {
     let _ = writeln!(io::stderr(), "threeply worker: {what}: {error}");
     leave(exit::SETUP)
 }
@@ -178,8 +152,7 @@ pub(crate) fn leave(code: i32) -> ! {
 
 /// All that the thread which runs jobs needs.
 #[derive(Debug)]
-struct Worker {
-    memory: Arc<Mapping>,
+pub struct Worker {
     words: &'static Words,
     requests: Reader<RingBytes>,
     replies: Replies<'static>,
@@ -189,6 +162,8 @@ struct Worker {
     /// Our process id, for traces.
     pid: u64,
     parent: u32,
+    /// The frame that is being worked at, as long as the longest yet.
+    frame: Vec<u8>,
     /// Reused for every result that fits in a ring.
     buffer: Vec<u8>,
     spin: Spin,
@@ -199,47 +174,21 @@ struct Worker {
     busy_since: Instant,
 }
 
-fn set_up(marker: Marker) -> io::Result<Worker> {
-    let (first, last) = (fd::BELL, fd::PASSING);
-    let flag = libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: sets a flag of the descriptors that the pool gave us; a job's own
-    // children must not inherit them.
-    if unsafe { libc::syscall(libc::SYS_close_range, first, last, flag) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the pool placed these six for us, and nobody else knows of them.
-    let own = |number| unsafe { OwnedFd::from_raw_fd(number) };
-    let memory = SharedFile::inherited(own(fd::MEMORY))?.map(true)?;
-    let arguments = SharedFile::inherited(own(fd::ARGUMENTS))?.map(false)?;
-    let keep: &'static Mapping = Box::leak(Box::new(Arc::clone(&memory)));
-    let words = keep.words();
-    trace::session::follow(keep.trace_words());
-    let bells = Bells {
-        own: own(fd::BELL),
-        caller: own(fd::CALLER),
-        supervisor: own(fd::SUPERVISOR),
-        passing: own(fd::PASSING),
-    };
-    let limit = words.data_limit.load(Ordering::Relaxed);
-    if limit != 0 {
-        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_DATA, limit, limit)?;
-    }
-    Ok(Worker {
-        requests: Reader::new(RingBytes::requests(&memory)),
-        replies: Replies::new(RingBytes::replies(&memory), words, bells),
-        results: Arena::new(Arc::clone(&memory), RESULTS),
-        memory,
-        words,
-        arguments,
-        nonce: marker.nonce,
-        pid: u64::from(std::process::id()),
-        parent: marker.parent,
-        buffer: Vec::with_capacity(INLINE_MAX),
-        spin: Spin::default(),
-        marks: Marks::new(words.marks.load(Ordering::Relaxed), marker.nonce),
-        recycle_above: words.recycle_above.load(Ordering::Relaxed),
-        busy_since: Instant::now(),
-    })
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The memory that it shares with its parent, which stays mapped for ever.
+    pub memory: &'static Arc<Mapping>,
+    /// The arena of arguments.
+    pub arguments: Arc<Mapping>,
+    /// What wakes it, and what it wakes by.
+    pub bells: Bells,
+    /// What it says in the handshake.
+    pub nonce: u64,
+    /// The process whose worker this is.
+    pub parent: u32,
+    /// Room for frames.
+    pub frame: Vec<u8>,
 }
 
 /// Bytes of memory that this process has for itself; zero if that can't be found out.
@@ -253,26 +202,47 @@ fn private_memory() -> u64 {
 }
 
 impl Worker {
-    fn live(mut self) {
-        if let Err(error) = last_words::watch_this_stack(&self.memory) {
-            complain("cannot watch its stack", &error);
+    /// A worker that has done nothing yet.
+    pub fn new(parts: Parts) -> Worker {
+        let Parts { memory, nonce, .. } = parts;
+        let words = memory.words();
+        Worker {
+            requests: Reader::new(RingBytes::requests(memory)),
+            replies: Replies::new(RingBytes::replies(memory), words, parts.bells),
+            results: Arena::new(Arc::clone(memory), RESULTS),
+            words,
+            arguments: parts.arguments,
+            nonce,
+            pid: u64::from(std::process::id()),
+            parent: parts.parent,
+            frame: parts.frame,
+            buffer: Vec::with_capacity(INLINE_MAX),
+            spin: Spin::default(),
+            marks: Marks::new(words.marks.load(Ordering::Relaxed), nonce),
+            recycle_above: words.recycle_above.load(Ordering::Relaxed),
+            busy_since: Instant::now(),
         }
-        panics::take_notes_on_this_thread();
-        let Err(gone) = self.serve();
+    }
+
+    /// Says that it is there, then runs jobs, on this thread, until there are to be no
+    /// more; ends the process then.
+    pub fn live(mut self, ready: impl FnOnce()) -> ! {
+        let Err(gone) = self.serve(ready);
         leave(gone.exit_code())
     }
 
-    fn serve(&mut self) -> Result<std::convert::Infallible, Gone> {
+    fn serve(&mut self, ready: impl FnOnce()) -> Result<std::convert::Infallible, Gone> {
         let hello = wire::numbers([
             u64::from(wire::VERSION),
             self.nonce,
             Text::of_this_program().fingerprint(),
         ]);
         self.replies.publish(wire::HELLO, 0, 0, &hello)?;
-        let mut frame = vec![0; HEADER_LEN + BODY_MAX];
+        ready();
+        let mut frame = std::mem::take(&mut self.frame);
         loop {
             let (header, len) = self.next(&mut frame)?;
-            let body = &frame[HEADER_LEN..HEADER_LEN + len];
+            let body = &frame[..len];
             match header.kind {
                 wire::JOB | wire::INITIALIZE => {
                     let (fixed, elements) = body.split_at_checked(24).ok_or(Gone::Broken)?;
@@ -300,7 +270,7 @@ impl Worker {
     }
 
     /// Waits for the next frame and copies it out.
-    fn next(&mut self, frame: &mut [u8]) -> Result<(Header, usize), Gone> {
+    fn next(&mut self, frame: &mut Vec<u8>) -> Result<(Header, usize), Gone> {
         let counters = request_counters(self.words);
         loop {
             let available = self
@@ -311,26 +281,30 @@ impl Worker {
                 self.idle()?;
                 continue;
             }
-            let header = frame.first_chunk_mut().expect("longer than a header");
-            self.requests.peek(0, header);
+            let mut header = [0; HEADER_LEN];
+            self.requests.peek(0, &mut header);
             // The parent publishes whole frames, so less than one is a fault.
             let Ok(Parsed::Incomplete { need } | Parsed::Frame { used: need, .. }) =
-                frame::parse(header, BODY_MAX)
+                frame::parse(&header, BODY_MAX)
             else {
                 return Err(Gone::Broken);
             };
             if need > available {
                 return Err(Gone::Broken);
             }
-            let header = Header::from_bytes(*header);
-            self.requests.peek(HEADER_LEN, &mut frame[HEADER_LEN..need]);
+            let header = Header::from_bytes(header);
+            let len = need - HEADER_LEN;
+            if len > frame.len() {
+                frame.resize(len, 0);
+            }
+            self.requests.peek(HEADER_LEN, &mut frame[..len]);
             self.requests.advance(&counters, need);
             trace::session::look_at_the_parent();
             if header.count != 0 {
                 let frame = self.pid | u64::from(header.count) << 32;
                 emit(Kind::FrameIn, line!(), frame, header.seq);
             }
-            return Ok((header, need - HEADER_LEN));
+            return Ok((header, len));
         }
     }
 
