@@ -11,9 +11,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
-use threeply_runtime::trace::{self, Session};
+use threeply_runtime::trace::{self, Session, Trace};
 
 use crate::{Error, output};
 
@@ -48,6 +49,18 @@ fn target(text: &str) -> Result<Target, String> {
         _ => return Err("give a file whose name ends in .html or .json".to_owned()),
     };
     Ok(Target { path, format })
+}
+
+/// What other programs of ours recorded in the same time, by the names of their runs.
+static OTHERS: Mutex<Vec<(String, Trace)>> = Mutex::new(Vec::new());
+
+/// Puts what another program recorded into the document of this one, as a group of lanes
+/// with this name. One in which nothing happened isn't.
+pub fn include(run: String, trace: Trace) {
+    let mut others = OTHERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !trace.events().is_empty() {
+        others.push((run, trace));
+    }
 }
 
 /// A demo that is being recorded.
@@ -89,7 +102,15 @@ impl Recording {
             file,
             target,
         } = self;
-        let trace = session.stop();
+        let own = session.stop();
+        let mut others = OTHERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let trace = match others.is_empty() {
+            true => own,
+            false => {
+                others.insert(0, ("this program".to_owned(), own));
+                Trace::merge(others.drain(..)).expect("no empty trace is among them")
+            }
+        };
         let written = match target.format {
             Format::Page => trace.write_html(file),
             Format::Chrome => trace.write_chrome(file),

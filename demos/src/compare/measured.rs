@@ -11,6 +11,7 @@
 //! | `warm` | the work on an engine that is there already | [`Sample`] |
 //! | `units` | what one unit of concurrency costs | [`super::units::Unit`] |
 //! | `picture` | as `warm`, recorded | [`super::picture::Picture`], or null |
+//! | `trace` (ours only) | nothing more | that round's trace: a parcel in base64, or null |
 //! | `end` | shut down | [`Farewell`] |
 
 use std::io::{self, BufRead, Write};
@@ -18,8 +19,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use threeply_runtime::trace;
+use threeply_runtime::trace::{self, Trace};
 
 use super::contestant::{self, Contestant};
 use super::picture::{self, Nature, Picture};
@@ -86,6 +89,7 @@ pub fn play(detail: &str) -> Result<(), Error> {
     answer(&Hello::default())?;
     let mut contestant = contestant::enter(&order)?;
     let mut prepared = false;
+    let mut recorded = None;
     while let Ok(command) = commands.recv() {
         match command.as_str() {
             "cold" => answer(&measure(&mut *contestant, |contestant| contestant.cold())?)?,
@@ -97,8 +101,11 @@ pub fn play(detail: &str) -> Result<(), Error> {
             }
             "picture" => {
                 prepared = true;
-                answer(&draw(&mut *contestant, order.workload)?)?;
+                recorded = record(&mut *contestant)?;
+                let drawn = recorded.as_ref().map(|trace| draw(trace, order.workload));
+                answer(&drawn.flatten())?;
             }
+            "trace" => answer(&recorded.as_ref().map(pack))?,
             "units" => answer(&units::measure(order.engine)?)?,
             "end" => {
                 let peak_rss_bytes = usage::peak_rss_of_tree();
@@ -117,7 +124,7 @@ pub fn play(detail: &str) -> Result<(), Error> {
 
 /// One warm round, recorded; of an engine that is made here, so that its workers
 /// record too. `None` if this build can't.
-fn draw(contestant: &mut dyn Contestant, workload: Workload) -> Result<Option<Picture>, Error> {
+fn record(contestant: &mut dyn Contestant) -> Result<Option<Trace>, Error> {
     let Ok(session) = trace::start() else {
         return Ok(None);
     };
@@ -126,11 +133,33 @@ fn draw(contestant: &mut dyn Contestant, workload: Workload) -> Result<Option<Pi
         let _round = trace::span(picture::ROUND);
         contestant.warm()?;
     }
+    Ok(Some(session.stop()))
+}
+
+/// What ran when in that round.
+fn draw(trace: &Trace, workload: Workload) -> Option<Picture> {
     let nature = match workload {
         Workload::CpuBound | Workload::CpuBoundLarge => Nature::Work,
         Workload::IoBound | Workload::ManyConnections => Nature::Wait,
     };
-    Ok(Picture::of(&session.stop(), nature))
+    Picture::of(trace, nature)
+}
+
+/// A trace as an answer.
+fn pack(trace: &Trace) -> String {
+    BASE64.encode(trace.to_parcel())
+}
+
+/// The trace that a child's answer was made of.
+///
+/// # Errors
+/// [`Error::Child`] if it isn't one.
+pub fn unpack(answer: &str) -> Result<Trace, Error> {
+    let parcel = BASE64
+        .decode(answer)
+        .map_err(|e| Error::Child(format!("a child's trace can't be read: {e}")))?;
+    Trace::from_parcel(&parcel)
+        .map_err(|e| Error::Child(format!("a child's trace can't be read: {e}")))
 }
 
 fn measure(

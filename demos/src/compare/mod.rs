@@ -15,6 +15,7 @@ use std::time::Instant;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use threeply_runtime::trace;
 
 pub mod contestant;
 pub mod document;
@@ -75,10 +76,17 @@ impl Workload {
     }
 }
 
+/// What `--trace`, which all demos have, is in this one.
+const AFTER_HELP: &str = "\
+With --trace, each engine runs one round of cpu_bound and of io_bound more, and records that one,
+so that recording costs the measured ones nothing. The file has a group of lanes for each, one
+after the other on one clock. Python isn't in it, nor are cpu_bound_large (cpu_bound again, ten
+times as long) and many_connections (more threads than a trace has room for).";
+
 /// Runs the article's workloads on processes, threads and an event loop, beside
 /// the same programs in Python, and prints its closing table, measured.
 #[derive(Debug, Parser)]
-#[command(name = "compare", version)]
+#[command(name = "compare", version, after_help = AFTER_HELP)]
 pub struct Arguments {
     /// Print one JSON document instead of tables
     #[arg(long)]
@@ -198,13 +206,17 @@ pub fn main(mut arguments: Arguments) -> Result<(), Error> {
         remarks.extend(measured.remarks);
     }
     document.reckon_speedups();
-    if let Some(mut file) = html {
-        let mut drawn = Vec::new();
+    let mut drawn = Vec::new();
+    if html.is_some() || trace::is_on() {
+        // Python is in the pictures only.
+        let pythons = if html.is_some() { &pythons[..] } else { &[] };
         for shape in page::SHAPES {
-            bar.set_message(format!("pictures of {}", shape.name()));
+            bar.set_message(format!("recording {}", shape.name()));
             let template = sizes.order(shape, Engine::Sequential, &url);
-            drawn.extend(schedule::draw(&template, &pythons, &mut remarks)?);
+            drawn.extend(schedule::draw(&template, pythons, &mut remarks)?);
         }
+    }
+    if let Some(mut file) = html {
         let text = page::page(&document, &sizes, &drawn, &remarks);
         file.write_all(text.as_bytes())
             .map_err(Error::io("write the page"))?;

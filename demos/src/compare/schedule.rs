@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 
 use super::document::Row;
 use super::lab::Subject;
-use super::measured::{Order, Sample};
+use super::measured::{self, Order, Sample};
 use super::page::Drawn;
 use super::picture::Picture;
 use super::python::{self, Python};
@@ -267,8 +267,9 @@ impl Lane {
     }
 }
 
-/// One recorded round of a workload on every engine that fits it. A Python that fails
-/// is only remarked on.
+/// One recorded round of a workload on every engine that fits it, which is in this
+/// program's own trace afterwards, if there is one. A Python that fails is only remarked
+/// on.
 ///
 /// # Errors
 /// When one of our engines fails.
@@ -295,6 +296,12 @@ pub fn draw(
         };
         let mut subject = Subject::ours(&order)?;
         add(engine.name().to_owned(), subject.ask("picture")?);
+        if threeply_runtime::trace::is_on()
+            && let Some(answer) = subject.ask::<Option<String>>("trace")?
+        {
+            let run = format!("{} on {engine}", template.workload.name());
+            crate::trace::include(run, measured::unpack(&answer)?);
+        }
         subject.end()?;
     }
     for python in pythons {

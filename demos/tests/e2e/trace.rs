@@ -92,3 +92,60 @@ fn a_file_that_cannot_be_is_refused_before_the_run() {
         "{ran:?}"
     );
 }
+
+/// Each engine runs in a program of its own, which records for itself.
+#[test]
+fn a_comparison_has_what_its_programs_recorded_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.json");
+    let arguments = ["--quick", "--n", "1000", "--no-python", "--trace"];
+    run(
+        "compare",
+        &[&arguments[..], &[path.to_str().unwrap()]].concat(),
+    )
+    .succeeded();
+    let document: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let all = document["traceEvents"].as_array().unwrap();
+    let mut runs = Vec::new();
+    for name in all.iter().filter(|event| event["name"] == "process_name") {
+        let name = name["args"]["name"].as_str().unwrap();
+        let name = name.strip_suffix(" worker").unwrap_or(name).to_owned();
+        if !runs.contains(&name) {
+            runs.push(name);
+        }
+    }
+    let expected = [
+        "cpu_bound on sequential",
+        "cpu_bound on processes",
+        "cpu_bound on threads",
+        "cpu_bound on loop",
+        "io_bound on sequential",
+        "io_bound on processes",
+        "io_bound on threads",
+        "io_bound on loop",
+    ];
+    assert_eq!(runs, expected);
+    // The rounds came one after the other, so on one clock none begins before the one
+    // before it has ended.
+    let rounds: Vec<(f64, f64)> = all
+        .iter()
+        .filter(|event| event["ph"] == "X" && event["name"].as_str().unwrap().ends_with("round"))
+        .map(|event| {
+            let start = event["ts"].as_f64().unwrap();
+            (start, start + event["dur"].as_f64().unwrap())
+        })
+        .collect();
+    assert_eq!(rounds.len(), expected.len());
+    assert!(
+        rounds.windows(2).all(|pair| pair[0].1 <= pair[1].0),
+        "{rounds:?}"
+    );
+    let (spans, _) = events(&document, "X");
+    for span in ["poll", "sleep", "job", "process job"] {
+        assert!(
+            spans.iter().any(|found| found.starts_with(span)),
+            "no {span} in {spans:?}"
+        );
+    }
+    assert_eq!(document["otherData"]["lost"], 0);
+}

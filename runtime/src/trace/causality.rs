@@ -84,7 +84,11 @@ struct Explainer {
     processes: HashMap<u32, usize>,
 }
 
-pub(super) fn explain(collected: Collected, length_ns: u64, wall: SystemTime) -> Trace {
+pub(super) fn explain(
+    collected: Collected,
+    length_ns: u64,
+    (wall, at_ns): (SystemTime, u64),
+) -> Trace {
     let Collected {
         lanes,
         records,
@@ -115,6 +119,7 @@ pub(super) fn explain(collected: Collected, length_ns: u64, wall: SystemTime) ->
     let lost = homeless + lanes.iter().map(|lane| lane.lost).sum::<u64>();
     Trace {
         wall,
+        at_ns,
         length_ns,
         lanes,
         events: explainer.events,

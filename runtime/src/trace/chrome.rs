@@ -46,9 +46,13 @@ impl Trace {
         for (index, lane) in self.lanes().iter().enumerate() {
             let (pid, tid) = (lane.pid, lane.tid);
             if named.insert(pid) {
+                let of = match lane.run.as_str() {
+                    "" => program(),
+                    run => run.to_owned(),
+                };
                 let process = match lane.kind {
-                    LaneKind::Process => format!("{} worker", program()),
-                    LaneKind::Loop | LaneKind::Thread => program(),
+                    LaneKind::Process => format!("{of} worker"),
+                    LaneKind::Loop | LaneKind::Thread => of,
                 };
                 let name = Quoted(&process);
                 write!(

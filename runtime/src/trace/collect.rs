@@ -41,14 +41,20 @@ pub(super) struct Collected {
     pub(super) names_lost: u64,
 }
 
-pub(super) fn collect(origins: &[Origin<'_>], state: u32, scale: Scale, wall: SystemTime) -> Trace {
+/// `began` is when, on the calendar's clock and in nanoseconds of `CLOCK_MONOTONIC`.
+pub(super) fn collect(
+    origins: &[Origin<'_>],
+    state: u32,
+    scale: Scale,
+    began: (SystemTime, u64),
+) -> Trace {
     let mut all = Collected::default();
     for origin in origins {
         gather(origin, state, scale, &mut all);
     }
     // Stable: what one thread noted within a tick stays in its order.
     all.records.sort_by_key(|placed| placed.at_ns);
-    causality::explain(all, scale.length_ns(), wall)
+    causality::explain(all, scale.length_ns(), began)
 }
 
 fn gather(origin: &Origin<'_>, state: u32, scale: Scale, all: &mut Collected) {
@@ -100,6 +106,7 @@ fn gather(origin: &Origin<'_>, state: u32, scale: Scale, all: &mut Collected) {
                 (false, true) => LaneKind::Loop,
                 (false, false) => LaneKind::Thread,
             },
+            run: String::new(),
             events,
             lost,
         });

@@ -21,11 +21,14 @@
 //!              session ──▶ collect ◀───────┘
 //!                             │ records in order of time
 //!                         causality ──▶ Trace ──▶ model ──▶ html; chrome
+//!                                       │   ▲
+//!                                    parcel; merge    from and to other programs
 //! ```
 //! `README.md` beside this file says what may be relied on. Read in this order: [`gate`] (on or off), [`event`] (what can be told),
 //! [`record`], [`ring`] and [`board`] (how it is kept), [`clock`], `memory`, `writer`
 //! and `names` (the recording thread), `origin`, `span`, [`session`] (the recorder), `collect`,
-//! `causality`, and [`model`], `html`, `chrome` (documents).
+//! `causality`, [`parcel`] and `merge` (traces of several programs), and [`model`], `html`,
+//! `chrome` (documents).
 
 pub mod board;
 mod causality;
@@ -37,9 +40,11 @@ pub mod gate;
 mod html;
 mod json;
 mod memory;
+mod merge;
 pub mod model;
 pub(crate) mod names;
 pub(crate) mod origin;
+pub mod parcel;
 pub mod record;
 pub mod ring;
 pub mod session;
@@ -55,6 +60,7 @@ pub(crate) use gate::{
     emit_at_once, emit_moment, emit_poll, emit_poll_end, emit_wake, let_time_pass,
 };
 pub(crate) use origin::{Origin, emit_of};
+pub use parcel::ParcelError;
 pub use session::{Error, Session, start};
 pub use span::{Span, span};
 
@@ -62,6 +68,8 @@ pub use span::{Span, span};
 #[derive(Clone, Debug)]
 pub struct Trace {
     wall: SystemTime,
+    /// When the recording began, on `CLOCK_MONOTONIC`.
+    at_ns: u64,
     length_ns: u64,
     lanes: Vec<Lane>,
     events: Vec<Event>,
@@ -83,6 +91,9 @@ pub struct Lane {
     pub name: String,
     /// What it is.
     pub kind: LaneKind,
+    /// Which of the merged traces it is of; empty unless traces were
+    /// [merged](Trace::merge).
+    pub run: String,
     /// How many records it left.
     pub events: usize,
     /// How many were overwritten since, or are unreadable.

@@ -3,7 +3,7 @@
 //! ```text
 //! { "format": "threeply-trace", "version": 1,
 //!   "program": …, "pid": …, "began_unix_ms": …, "length_ns": …, "lost": …,
-//!   "lanes":    [{ "id", "pid", "process", "tid", "kind", "name", "events", "lost" }],
+//!   "lanes":    [{ "id", "run", "pid", "process", "tid", "kind", "name", "events", "lost" }],
 //!   "kinds":    [{ "id", "name", "group", "shape", "file", "function", "what" }],
 //!   "subjects": [{ "id", "type", "number", "name", "site" }],
 //!   "events":   { "columns": [lane, start, end, kind, subject, inside, line, text],
@@ -83,9 +83,10 @@ impl Trace {
             };
             write!(
                 out,
-                "{}{{\"id\":{id},\"pid\":{},\"process\":{},\"tid\":{},\"kind\":\"{}\",\"name\":{},\
-                 \"events\":{},\"lost\":{}}}",
+                "{}{{\"id\":{id},\"run\":{},\"pid\":{},\"process\":{},\"tid\":{},\"kind\":\"{}\",\
+                 \"name\":{},\"events\":{},\"lost\":{}}}",
                 commas.next(),
+                Quoted(&lane.run),
                 lane.pid,
                 Quoted(&process),
                 lane.tid,

@@ -203,7 +203,7 @@ impl Session {
                 homeless_before: 0,
             });
         }
-        collect::collect(&origins, self.state, scale, self.wall)
+        collect::collect(&origins, self.state, scale, (self.wall, self.began.ns))
     }
 
     /// Stops recording and returns what was recorded.

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use threeply_runtime::trace::{Kind, Trace};
+use threeply_runtime::trace::{Kind, ParcelError, Trace};
 use threeply_runtime::{block_on, spawn, unblock, yield_now};
 
-use crate::kit::record;
+use crate::kit::{check_causes, check_order, record};
 
 fn some_trace() -> Trace {
     let (trace, ()) = record(|| {
@@ -74,6 +74,75 @@ fn chrome_gets_its_spans_instants_and_flows() {
         assert!(event["ts"].is_number() && event["dur"].is_number());
         assert!(event["args"]["source"].as_str().unwrap().contains(".rs:"));
     }
+}
+
+#[test]
+fn a_trace_comes_out_of_a_parcel_as_it_went_in() {
+    let trace = some_trace();
+    let parcel = trace.to_parcel();
+    let read = Trace::from_parcel(&parcel).unwrap();
+    assert_eq!(read.to_model(), trace.to_model());
+    assert!(parcel.len() < 40 * trace.events().len() + 4_000);
+}
+
+#[test]
+fn a_torn_parcel_is_told_as_torn_and_a_strange_one_as_strange() {
+    let parcel = some_trace().to_parcel();
+    let mark = parcel.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for length in 0..parcel.len() {
+        let expected = match length < mark {
+            true => ParcelError::NotOurs,
+            false => ParcelError::Torn,
+        };
+        assert_eq!(Trace::from_parcel(&parcel[..length]).unwrap_err(), expected);
+    }
+    let too_long = [&parcel[..], b"?"].concat();
+    assert_eq!(
+        Trace::from_parcel(&too_long).unwrap_err(),
+        ParcelError::Torn
+    );
+    // Whatever byte is another: a trace in which all that is named exists, or none.
+    for place in mark..parcel.len() {
+        let mut other = parcel.clone();
+        other[place] ^= 0x11;
+        if let Ok(trace) = Trace::from_parcel(&other) {
+            assert!(trace.to_model().starts_with("{\"format\""));
+            trace.write_chrome(std::io::sink()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn merged_traces_keep_their_order_causes_and_times() {
+    let (first, second) = (some_trace(), some_trace());
+    let lanes = first.lanes().len();
+    let (events, arrows) = (first.events().len(), first.arrows().len());
+    let gap = second.began().duration_since(first.began()).unwrap();
+    // Given the wrong way round: the lanes come in the order given, the events in that of time.
+    let both = Trace::merge([("later", second.clone()), ("earlier", first.clone())]).unwrap();
+    check_order(&both);
+    check_causes(&both);
+    assert_eq!(both.began(), first.began());
+    assert_eq!(both.events().len(), events + second.events().len());
+    assert_eq!(both.arrows().len(), arrows + second.arrows().len());
+    let runs: Vec<&str> = both.lanes().iter().map(|lane| lane.run.as_str()).collect();
+    assert_eq!(
+        runs[..second.lanes().len()],
+        vec!["later"; second.lanes().len()]
+    );
+    assert_eq!(runs[second.lanes().len()..], vec!["earlier"; lanes]);
+    // The calendar's clock may be set in between; here it is only slower to be read.
+    let moved = both.events()[events].start_ns - second.events()[0].start_ns;
+    assert!(
+        moved.abs_diff(gap.as_nanos() as u64) < 1_000_000_000,
+        "{moved} of {gap:?}"
+    );
+    for (at, event) in second.events().iter().enumerate() {
+        let there = &both.events()[events + at];
+        assert_eq!(there.start_ns, event.start_ns + moved);
+        assert_eq!(both.text(there), second.text(event));
+    }
+    assert!(Trace::merge(Vec::<(String, Trace)>::new()).is_none());
 }
 
 /// Each kind is told in the file and by the function that it knows, and nowhere

@@ -111,10 +111,17 @@ let W = 1, H = 1;
 let view = { from: 0, to: length, y: 0 };
 let chosen = -1, hovered = -1;
 let hits = [], hitSet = new Set();
+// How many shapes the last frame drew; see `frames`.
+let drawn = 0;
 const hidden = new Uint8Array(groups.length);
 
 let offset = 0;
+let run = "";
 for (const track of tracks) {
+  // Of several traces that were put together, each has a line for its name.
+  track.title = track.lane.run === run ? "" : track.lane.run;
+  run = track.lane.run;
+  if (track.title) offset += ROW + GAP;
   track.y = offset;
   track.height = Math.max(track.rows.length, 1) * ROW + GAP;
   offset += track.height;
@@ -260,6 +267,7 @@ function drawAxis(pen, w, h) {
 function drawSpans(pen, spans, y, w) {
   let k = bisect(spans, end, view.from);
   while (k < spans.length && start[spans[k]] < view.to) {
+    drawn++;
     const i = spans[k];
     const left = Math.max(xOf(start[i]), LABELS - 2), right = Math.min(xOf(end[i]), w + 2);
     const size = Math.max(right - left, 1);
@@ -284,6 +292,7 @@ function drawSpans(pen, spans, y, w) {
 function drawInstants(pen, { instants, spans }, y, w) {
   let k = bisect(instants, start, view.from - 1);
   while (k < instants.length && start[instants[k]] <= view.to) {
+    drawn++;
     const i = instants[k];
     const x = xOf(start[i]);
     const next = Math.max(k + 1, bisect(instants, start, timeOf(Math.floor(x) + 1)));
@@ -345,6 +354,7 @@ function drawArrows(pen) {
 function drawArrow(pen, { from, to }, colour, thickness) {
   // An effect is the beginning of a span, or the end of one that was waiting: that
   // one began before its cause.
+  drawn++;
   const ends = isSpan(to) && start[to] < start[from];
   const x0 = xOf(start[from]), y0 = yOf(from) + ROW / 2 - 1;
   const x1 = xOf(ends ? end[to] : start[to]), y1 = yOf(to) + ROW / 2 - 1;
@@ -374,13 +384,18 @@ function drawLabels(pen, w, h) {
   for (const track of tracks) {
     const { lane } = track;
     const top = AXIS + track.y - view.y;
+    const line = top - GAP / 2 + 0.5 - (track.title ? ROW + GAP : 0);
     pen.strokeStyle = process !== null && process !== lane.pid ? colours.faint : colours.line;
     pen.beginPath();
-    pen.moveTo(0, top - GAP / 2 + 0.5);
-    pen.lineTo(w, top - GAP / 2 + 0.5);
+    pen.moveTo(0, line);
+    pen.lineTo(w, line);
     pen.stroke();
     process = lane.pid;
-    if (top > h || top + track.height < AXIS) continue;
+    if (track.title) {
+      pen.fillStyle = colours.accent;
+      pen.fillText(track.title, 8, top - GAP - ROW / 2);
+    }
+    if (top > h + ROW + GAP || top + track.height < AXIS) continue;
     const letters = Math.floor((LABELS - 12) / 6.4);
     pen.fillStyle = colours.ink;
     // On a phone what is common to all would leave no room for what tells them apart.
@@ -509,6 +524,7 @@ function showDetails() {
   };
   tell("when", duration(start[i]));
   if (isSpan(i)) tell("how long", duration(end[i] - start[i]));
+  tell("of", lane.run);
   tell("lane", `${lane.name} (${lane.kind === "process" ? "worker" : lane.kind}, process ${lane.pid}, thread ${lane.tid})`);
   tell("more", textOf(i));
   const made = { line: "made at", channel: "made at", span: "begun at" };
@@ -757,21 +773,27 @@ if (location.hash === "#frames") document.documentElement.dataset.frames = frame
 document.documentElement.dataset.ready = String(count);
 
 // What the script takes for each frame of a flight into the trace and along it, in
-// milliseconds, in order of size.
+// milliseconds, in order of size. Beside them, the most shapes that one of them drew, in
+// how many rows of how many pixels: those bound it, and not the number of events.
 function frames() {
   const times = [];
+  let most = 0;
   const frame = step => {
     const before = performance.now();
     measure();
     step();
     clampView();
+    drawn = 0;
     draw();
     drawOverview();
     times.push(performance.now() - before);
+    most = Math.max(most, drawn);
   };
   for (let k = 0; k < 60; k++) frame(() => { view.from += (length * 0.4 - view.from) / 12; view.to += (length * 0.41 - view.to) / 12; });
   for (let k = 0; k < 60; k++) frame(() => { const by = (view.to - view.from) / 20; view.from += by; view.to += by; });
   for (let k = 0; k < 60; k++) frame(() => { view.from -= view.from / 12; view.to += (length - view.to) / 12; });
+  const rows = tracks.reduce((sum, track) => sum + track.rows.length, 0);
+  document.documentElement.dataset.drawn = [most, rows, Math.ceil(width())].join(" ");
   return times.sort((a, b) => a - b).map(time => time.toFixed(1));
 }
 })();
