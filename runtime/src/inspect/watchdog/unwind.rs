@@ -24,9 +24,7 @@ use crate::limits::WATCHDOG_FRAMES;
 /// # Errors
 /// In words, if not even the innermost frame can be read.
 pub fn addresses(captured: &Captured) -> Result<Vec<u64>, String> {
-    let maps = fs::read_to_string("/proc/self/maps")
-        .map_err(|error| format!("/proc/self/maps can't be read: {error}"))?;
-    let maps: Vec<Mapping> = maps.lines().filter_map(Mapping::parse).collect();
+    let mut maps = mappings()?;
     let bottom = captured.registers[STACK_POINTER];
     let mut registers = captured.registers;
     let mut addresses = Vec::new();
@@ -37,9 +35,14 @@ pub fn addresses(captured: &Captured) -> Result<Vec<u64>, String> {
             break;
         }
         let inside = if addresses.is_empty() { at } else { at - 1 };
-        let Some(module) = find(&mut modules, &maps, inside) else {
-            break;
-        };
+        let mut module = find(&mut modules, &maps, inside);
+        if module.is_none() {
+            // The kernel gives the list a page at a time: what other threads map and unmap
+            // in between can hide a line.
+            maps = mappings()?;
+            module = find(&mut modules, &maps, inside);
+        }
+        let Some(module) = module else { break };
         addresses.push(inside);
         let stack = |address: u64| {
             let offset = usize::try_from(address.checked_sub(bottom)?).ok()?;
@@ -55,6 +58,12 @@ pub fn addresses(captured: &Captured) -> Result<Vec<u64>, String> {
         true => Err("it runs code that belongs to no file".into()),
         false => Ok(addresses),
     }
+}
+
+fn mappings() -> Result<Vec<Mapping>, String> {
+    let maps = fs::read_to_string("/proc/self/maps")
+        .map_err(|error| format!("/proc/self/maps can't be read: {error}"))?;
+    Ok(maps.lines().filter_map(Mapping::parse).collect())
 }
 
 /// A line of `/proc/self/maps`.
