@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use threeply_runtime::context::forbid_blocking;
-use threeply_runtime::inspect::{self, WaitsFor};
+use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 /// Where a job was sent, if at once, and whether that worker was awake.
 pub type Admitted = (Option<Placed>, bool);
@@ -26,6 +26,11 @@ enum Tried {
     /// There is no room; here it is again.
     Full(Job),
     Never(Error),
+}
+
+/// For a dump of who waits to get in.
+fn room() -> WaitsFor {
+    WaitsFor::other("room in the queue of a process pool")
 }
 
 /// Whether the pool takes jobs.
@@ -92,6 +97,7 @@ impl Shared {
             forbid_blocking("`submit` to a full pool", "`submit_async(..).await`");
             state = self.lock();
             if state.phase == Phase::Open && state.must_queue() && !state.has_room(&job) {
+                let _told = blocked::until(vec![room()]);
                 state = self.wait_for_change(state, None);
             }
         }
@@ -173,7 +179,7 @@ impl Future for Admission {
             Tried::Full(job) => {
                 self.place = Some(state.room.wait(self.place, context.waker()));
                 self.job = Some(job);
-                inspect::note(|| WaitsFor::other("room in the queue of a process pool"));
+                inspect::note(room);
                 Poll::Pending
             }
         }

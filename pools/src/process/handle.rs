@@ -9,7 +9,7 @@
 //!
 //! Read before this: [`super::pump`] and [`super::cell`].
 
-use threeply_runtime::inspect::{self, JobId, WaitsFor};
+use threeply_runtime::inspect::{self, JobId, WaitsFor, blocked};
 
 use crate::process::cell::{Cell, News, Outcome};
 use crate::process::error::JobError;
@@ -214,7 +214,8 @@ impl<R> JobHandle<R> {
                     }
                     link.words().wake_caller.ask(first);
                     if !link.has_replies() {
-                        link.sleep_for_reply(deadline, self.pool.is_guarded());
+                        let sleep = || link.sleep_for_reply(deadline, self.pool.is_guarded());
+                        self.told(deadline, sleep);
                     }
                 }
                 self.pool.leave(link, reader);
@@ -225,7 +226,16 @@ impl<R> JobHandle<R> {
                 self.watch();
             }
         }
-        self.cell.sleep(deadline)
+        self.told(deadline, || self.cell.sleep(deadline))
+    }
+
+    /// Runs `sleep`, while dumps tell what this thread waits for, unless its time is
+    /// limited.
+    fn told<T>(&self, deadline: Option<Instant>, sleep: impl FnOnce() -> T) -> T {
+        match deadline {
+            None => blocked::while_telling(|| self.is_waited_for(), sleep),
+            Some(_) => sleep(),
+        }
     }
 
     /// From which reply on to read while we wait for reply `seq`: the first that is

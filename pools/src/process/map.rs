@@ -29,6 +29,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use threeply_runtime::inspect::{WaitsFor, blocked};
 
 /// Where the outcomes of all chunks of one map meet.
 struct Results {
@@ -67,12 +68,16 @@ impl Results {
 
     /// Moves what is ready to `out`; waits if nothing is.
     fn take(&self, out: &mut VecDeque<(usize, Outcome)>) {
+        let mut told = None;
         let mut inner = self.lock();
         loop {
             inner.move_ready(out);
             if !out.is_empty() {
                 return;
             }
+            told.get_or_insert_with(|| {
+                blocked::until(vec![WaitsFor::other("a result of a process pool's `map`")])
+            });
             inner.sleeping = true;
             inner = self
                 .more
@@ -485,7 +490,14 @@ impl<R: DeserializeOwned> Iterator for AsCompleted<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // Ends when every job's callback, and with it its sender, is gone.
-        let index = self.completed.recv().ok()?;
+        let index = match self.completed.try_recv() {
+            Err(mpsc::TryRecvError::Empty) => {
+                let what = "the next of several jobs of a process pool";
+                let _told = blocked::until(vec![WaitsFor::other(what)]);
+                self.completed.recv().ok()?
+            }
+            looked => looked.ok()?,
+        };
         let job = self.jobs[index].take()?;
         Some((index, job.wait()))
     }

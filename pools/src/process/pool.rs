@@ -26,7 +26,7 @@ use std::task::Poll;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 use threeply_runtime::context::forbid_blocking;
-use threeply_runtime::inspect::{self, WaitsFor};
+use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 /// A pool of worker processes that run functions of this program.
 ///
@@ -264,6 +264,7 @@ impl ProcessPool {
     pub fn shutdown(self, patience: Duration) -> ShutdownReport {
         forbid_blocking("`ProcessPool::shutdown`", "`shutdown_async(..).await`");
         let before = self.begin_shutdown(patience);
+        let _told = blocked::until(vec![WaitsFor::other("the end of a process pool")]);
         let mut state = self.shared.lock();
         while !state.is_over() {
             state = self.shared.wait_for_change(state, None);

@@ -9,19 +9,34 @@
 //! job that stands here is a party like a task; one that doesn't runs, or is queued,
 //! and nobody knows what would hold it up.
 //!
+//! What a thread waits for is either said once ([`until`]: that job, whatever becomes of
+//! it), or asked for at each dump ([`while_asked`]): who holds a lock, and who stands in
+//! front, changes while one sleeps, and what was true when one fell asleep would make
+//! deadlocks that aren't there.
+//!
+//! ```text
+//!   the list's lock      entries; nobody is asked under it
+//!   an entry's lock      whether the sleeper may still be asked; asking is done under it
+//! ```
+//! The answer may take locks of the primitive's or the pool's own. Nobody who holds one of
+//! those takes an entry's lock; the list's they may take.
+//!
 //! Which job a thread is at, its pool knows: it either sets it around a job
 //! ([`during`]), or leaves a function here once, to be asked ([`know_jobs`]), so that a
 //! job that blocks on nothing costs as little as it can.
 //!
-//! Not here: waits with a limit, which end by themselves; for a job of a process pool,
-//! which lead out of the process; and threads that block in something else, on which
-//! [`super::watchdog`] and the pool's own dump have a view.
+//! Not here: waits with a limit, which end by themselves; and threads that block in
+//! something else, on which [`super::watchdog`] and the pool's own dump have a view.
+
+#![allow(unsafe_code)] // A reference is kept for longer than its type may say.
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
+use super::round::Told;
 use super::wait::{JobId, WaitsFor};
 
 /// A thread that blocks.
@@ -47,8 +62,21 @@ struct Entry {
     number: u64,
     thread: Thread,
     job: Option<JobId>,
-    waits_for: Vec<WaitsFor>,
+    waits_for: Says,
 }
+
+/// How an entry tells what its thread waits for.
+#[derive(Clone)]
+enum Says {
+    This(Vec<WaitsFor>),
+    Asked(Arc<Question>),
+}
+
+/// What a sleeper is asked, as long as it sleeps.
+struct Question(Mutex<Option<&'static Ask<'static>>>);
+
+/// Says what a thread waits for; may be called from any thread.
+pub(crate) type Ask<'a> = dyn Fn() -> Told + Sync + 'a;
 
 static LIST: Mutex<List> = Mutex::new(List {
     next: 0,
@@ -94,6 +122,54 @@ pub struct Blocking(u64);
 
 /// This thread is about to block until any of `waits_for` happens.
 pub fn until(waits_for: Vec<WaitsFor>) -> Blocking {
+    enter(Says::This(waits_for))
+}
+
+/// Runs `sleep`, during which this thread blocks until what `ask` says happens. No lock
+/// that `ask` takes may be held by the caller, nor by a thread while it falls asleep
+/// here.
+pub(crate) fn while_asked<R>(ask: &Ask<'_>, sleep: impl FnOnce() -> R) -> R {
+    /// Ends the time in which one may ask.
+    struct End(Arc<Question>);
+    impl Drop for End {
+        fn drop(&mut self) {
+            *self.0.lock() = None;
+        }
+    }
+    // SAFETY: only the lifetime changes. The reference is used by `Question::answer`
+    // alone, under the lock and while it is there; `end`, which nobody else has, takes it
+    // away under the same lock before this function returns or unwinds, and so before
+    // what it refers to ends.
+    let ask = unsafe { mem::transmute::<&Ask<'_>, &'static Ask<'static>>(ask) };
+    let end = End(Arc::new(Question(Mutex::new(Some(ask)))));
+    let _blocking = enter(Says::Asked(Arc::clone(&end.0)));
+    let slept = sleep();
+    drop(end);
+    slept
+}
+
+/// As [`until`], for what changes while this thread sleeps: `ask` is called at each dump,
+/// on the thread that makes it. Runs `sleep`, and returns what it does.
+///
+/// `ask` may take locks, but none that somebody may hold who calls this, or that this
+/// thread holds.
+pub fn while_telling<R>(ask: impl Fn() -> WaitsFor + Sync, sleep: impl FnOnce() -> R) -> R {
+    while_asked(&|| Told::Plain(ask()), sleep)
+}
+
+impl Question {
+    fn lock(&self) -> MutexGuard<'_, Option<&'static Ask<'static>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the sleeper says, if it still sleeps.
+    fn answer(&self) -> Option<Told> {
+        let question = self.lock();
+        (*question).map(|ask| ask())
+    }
+}
+
+fn enter(waits_for: Says) -> Blocking {
     let job = match JOBS.get() {
         Jobs::This(job) => job,
         Jobs::Ask(which) => which(),
@@ -121,15 +197,24 @@ impl Drop for Blocking {
     }
 }
 
-/// All threads that block, the longest first.
-pub(crate) fn look() -> Vec<Blocked> {
+/// All threads that block, the longest first. `resolve` makes words of wakers, which
+/// primitives know, into tasks.
+pub(crate) fn look(resolve: impl Fn(Told) -> WaitsFor) -> Vec<Blocked> {
     let list = list();
-    let mut entries: Vec<&Entry> = list.entries.iter().collect();
-    entries.sort_unstable_by_key(|it| it.number);
-    let blocked = entries.into_iter().map(|it| Blocked {
-        thread: it.thread.name().map(Into::into),
-        job: it.job,
-        waits_for: it.waits_for.clone(),
+    let mut entries: Vec<(u64, Thread, Option<JobId>, Says)> = (list.entries.iter())
+        .map(|it| (it.number, it.thread.clone(), it.job, it.waits_for.clone()))
+        .collect();
+    drop(list);
+    entries.sort_unstable_by_key(|(number, ..)| *number);
+    let blocked = entries.into_iter().filter_map(|(_, thread, job, says)| {
+        Some(Blocked {
+            thread: thread.name().map(Into::into),
+            job,
+            waits_for: match says {
+                Says::This(waits_for) => waits_for,
+                Says::Asked(question) => vec![resolve(question.answer()?)],
+            },
+        })
     });
     blocked.collect()
 }
@@ -144,7 +229,7 @@ impl fmt::Display for Blocked {
         }
         for (index, what) in self.waits_for.iter().enumerate() {
             let joint = if index == 0 {
-                ", blocks until the end of"
+                ", blocks and waits for"
             } else {
                 " or"
             };

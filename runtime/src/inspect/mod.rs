@@ -37,14 +37,17 @@
 //! Nothing while nobody asks, but for the names of those who took a lock: one store for
 //! a mutex; a comparison and a store for a permit or a read lock, and the same when it
 //! is given back; a store for an item that is received from a channel. A thread that
-//! blocks until a task or a job ends is put on a list first. A dump polls every parked
-//! task twice more than it would have been polled; see [`round`] for how it is done.
+//! blocks, until a task or a job ends or for one of [`crate::sync`], is put on a list
+//! first. A dump polls every parked task twice more than it would have been polled; see
+//! [`round`] for how it is done.
 //!
 //! # Beyond the loop
 //! - A task that waits for a job (a call by [`unblock`](crate::unblock()), a job of a
 //!   thread pool) leads to what the job's thread blocks on, if that is another task or
-//!   job: see [`blocked`]. So a task that awaits a job that waits for the task by a
-//!   [`RemoteHandle`](crate::RemoteHandle) is found.
+//!   job, or a lock: see [`blocked`]. So a task that awaits a job that waits for the task
+//!   by a [`RemoteHandle`](crate::RemoteHandle), or for a lock that the task holds, is
+//!   found.
+//! - Threads outside of all pools that block are listed too, with what they wait for.
 //! - [`why`] follows a wait to the tasks of other loops of the process and asks those
 //!   loops too. The dumps are then of different moments, so only what is found twice is
 //!   told.
@@ -60,8 +63,8 @@
 //! - More than [four](crate::limits::HOLDERS_KNOWN) holders of one semaphore or lock at
 //!   a time: then it knows that there are others, and calls nothing that waits for
 //!   permits of it stuck.
-//! - A lock in the hands of a thread outside of all loops: it is told as that, and leads
-//!   nowhere.
+//! - A lock in the hands of a thread outside of all loops, a job's for instance: it is told
+//!   as that, and leads nowhere.
 //! - What goes on in another process. A task that awaits a job of a process pool tells
 //!   which worker has the job, and since when; there the way ends. A job that waits, by a
 //!   channel or lock of shared memory, for the very task that awaits it isn't found.
@@ -108,19 +111,11 @@ pub struct Dump {
     pub loop_name: Option<Cow<'static, str>>,
     /// The tasks that hadn't ended, oldest first.
     pub tasks: Vec<TaskInfo>,
-    /// The threads of the process that block until a task or a job ends.
+    /// The threads of the process that block until something of ours happens.
     pub blocked: Vec<Blocked>,
 }
 
 impl Dump {
-    pub(crate) fn new(loop_name: Option<Cow<'static, str>>, tasks: Vec<TaskInfo>) -> Dump {
-        Dump {
-            loop_name,
-            tasks,
-            blocked: blocked::look(),
-        }
-    }
-
     /// Adds what another loop says of itself, and finds its tasks in what was told here,
     /// and the other way round.
     fn add(&mut self, other: Dump) {
@@ -136,8 +131,9 @@ impl Dump {
                 *holder = Holder::Task(*task);
             }
         };
-        let waits = self.tasks.iter_mut().flat_map(|task| &mut task.waits_for);
-        for what in waits {
+        let of_tasks = self.tasks.iter_mut().flat_map(|task| &mut task.waits_for);
+        let of_threads = (self.blocked.iter_mut()).flat_map(|thread| &mut thread.waits_for);
+        for what in of_tasks.chain(of_threads) {
             if let WaitsFor::Sync(wait) = what {
                 wait.known_mut().for_each(resolve);
             }

@@ -28,8 +28,8 @@
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
 
-use super::Dump;
 use super::wait::{About, Holder, SyncWait, WaitsFor};
+use super::{Dump, blocked};
 use crate::context;
 use crate::event_loop::Core;
 use crate::sync::family::{Family, Lock};
@@ -244,15 +244,21 @@ impl Core {
         self.look_who_holds_numbers(&mut snapshot);
         for (task, told) in round.answers {
             for told in told {
-                let what = resolve(self, &snapshot, task, told);
+                let what = resolve(self, &snapshot, Some(task), told);
                 snapshot.add(task, what);
             }
         }
-        Dump::new(self.loop_name(), snapshot.into_tasks())
+        let blocked = blocked::look(|told| resolve(self, &snapshot, None, told));
+        Dump {
+            loop_name: self.loop_name(),
+            tasks: snapshot.into_tasks(),
+            blocked,
+        }
     }
 }
 
-fn resolve(core: &Core, snapshot: &Snapshot, asked: TaskId, told: Told) -> WaitsFor {
+/// `asked` is the task that told, if it was one.
+fn resolve(core: &Core, snapshot: &Snapshot, asked: Option<TaskId>, told: Told) -> WaitsFor {
     let (about, address) = match told {
         Told::Plain(what) => return what,
         Told::Sync { about, address } => (about, address),
@@ -274,7 +280,8 @@ fn resolve(core: &Core, snapshot: &Snapshot, asked: TaskId, told: Told) -> Waits
         all_known: about.all_known,
         handed_to: if_any(about.handed_to),
         // Whoever stands in front waits for those who hold it, and not for itself.
-        ahead: if_any(about.ahead).filter(|ahead| *ahead != Holder::Task(asked)),
+        ahead: if_any(about.ahead)
+            .filter(|ahead| asked.is_none_or(|asked| *ahead != Holder::Task(asked))),
         receiver: if_any(about.receiver),
         sender_made_by: if_any(about.sender_made_by),
         detail: about.detail,

@@ -779,6 +779,206 @@ fn a_dump_knows_names_places_and_states_and_the_main_future() {
     });
 }
 
+/// Asks again until there is an answer: when a thread falls asleep is the kernel's to say.
+async fn asked_until<R>(answer: impl Fn(&Dump) -> Option<R>) -> R {
+    loop {
+        if let Some(answer) = answer(&dump().await) {
+            return answer;
+        }
+        yield_now().await;
+    }
+}
+
+#[test]
+fn a_job_that_blocks_on_what_the_task_holds_that_awaits_it_is_a_deadlock() {
+    type Holding = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+    async fn job(blocks: impl FnOnce() + Send + 'static) {
+        drop(crate::unblock(blocks).await);
+    }
+    let mutex: Holding = Box::pin(async {
+        let mutex = Arc::new(shared::Mutex::new(()));
+        let _guard = mutex.lock().await;
+        let theirs = mutex.clone();
+        job(move || drop(theirs.blocking_lock())).await;
+    });
+    let writes: Holding = Box::pin(async {
+        let lock = Arc::new(shared::RwLock::new(()));
+        let _guard = lock.read().await;
+        let theirs = lock.clone();
+        job(move || drop(theirs.blocking_write())).await;
+    });
+    let reads: Holding = Box::pin(async {
+        let lock = Arc::new(shared::RwLock::new(()));
+        let _guard = lock.write().await;
+        let theirs = lock.clone();
+        job(move || drop(theirs.blocking_read())).await;
+    });
+    let permit: Holding = Box::pin(async {
+        let permits = Arc::new(shared::Semaphore::new(1));
+        let _permit = permits.acquire().await.unwrap();
+        let theirs = permits.clone();
+        job(move || drop(theirs.blocking_acquire())).await;
+    });
+    let cell: Holding = Box::pin(async {
+        let cell = Arc::new(shared::OnceCell::new());
+        let theirs = cell.clone();
+        let init = job(move || *theirs.blocking_get_or_init(|| ()));
+        cell.get_or_init(|| init).await;
+    });
+    for (what, holding) in [
+        ("a mutex", mutex),
+        ("a read-write lock", writes),
+        ("a read-write lock", reads),
+        ("a permit of a semaphore", permit),
+        ("a once-cell that is being filled", cell),
+    ] {
+        block_on(async {
+            let task = named("holder", holding);
+            let why = asked_until(|dump| {
+                let why = dump.why(task.id())?;
+                (!why.findings.is_empty()).then_some(why)
+            })
+            .await;
+            let [Finding::Deadlock(parties)] = &why.findings[..] else {
+                panic!("{why}")
+            };
+            let [Party::Task(id), Party::Job(_)] = parties[..] else {
+                panic!("{why}")
+            };
+            assert_eq!(id, task.id());
+            let expected = format!("blocks and waits for {what} (");
+            assert!(why.to_string().contains(&expected), "{why}");
+            // So that the job's thread comes back.
+            task.abort();
+            drop(task.await);
+        });
+    }
+}
+
+#[test]
+fn who_holds_what_a_thread_waits_for_is_asked_at_each_dump() {
+    block_on(async {
+        let mutex = Arc::new(shared::Mutex::new(()));
+        let guard = mutex.lock().await;
+        let (theirs, event) = (mutex.clone(), Rc::new(local::Event::new()));
+        let until = event.clone();
+        let next = named("next", async move {
+            let _guard = theirs.lock().await;
+            until.wait().await;
+        });
+        settle().await;
+        let theirs = mutex.clone();
+        let job = crate::unblock(move || drop(theirs.blocking_lock()));
+        let job = named("awaits", job);
+        let holder = |dump: &Dump| {
+            let waits = dump.blocked.iter().flat_map(|thread| &thread.waits_for);
+            let mut holders = waits.filter_map(|what| match what {
+                WaitsFor::Sync(wait) if wait.kind == SyncKind::Mutex => wait.holders.first(),
+                _ => None,
+            });
+            // Threads of other tests wait for locks of other loops.
+            holders.find_map(|holder| match holder {
+                Holder::Task(id) => Some(*id),
+                _ => None,
+            })
+        };
+        assert_eq!(asked_until(holder).await, own_id());
+        drop(guard);
+        settle().await;
+        // It sleeps on, and nobody has told it anything.
+        let dump = dump().await;
+        assert_eq!(holder(&dump), Some(next.id()), "{dump}");
+        assert!(dump.findings().is_empty(), "{dump}");
+        let why = dump.why(job.id()).unwrap();
+        let leads_to = |step: &Step| step.who == Party::Task(next.id());
+        assert!(why.steps.iter().any(leads_to), "{why}");
+        event.set();
+        next.await.unwrap();
+        job.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_blocks_in_any_primitive_is_listed_with_its_name() {
+    type Blocks = Box<dyn FnOnce() + Send>;
+    let (event, barrier) = (
+        Arc::new(shared::Event::new()),
+        Arc::new(shared::Barrier::new(2)),
+    );
+    let (queue, pair) = (
+        Arc::new(shared::Queue::new(1)),
+        shared::oneshot::channel::<u32>(),
+    );
+    let (sender, mut receiver) = shared::mpsc::channel(1);
+    let (full, drained) = shared::mpsc::channel(1);
+    full.try_send(1).unwrap();
+    let (tells, mut hears) = shared::broadcast::channel::<u32>(1);
+    let (sets, meets, puts) = (event.clone(), barrier.clone(), queue.clone());
+    let blocks: [(SyncKind, Blocks, Blocks); 7] = [
+        (
+            SyncKind::Event,
+            Box::new(move || event.blocking_wait()),
+            Box::new(move || assert!(sets.set())),
+        ),
+        (
+            SyncKind::Barrier,
+            Box::new(move || assert!(!barrier.blocking_wait().is_leader())),
+            Box::new(move || assert!(meets.blocking_wait().is_leader())),
+        ),
+        (
+            SyncKind::QueueGet,
+            Box::new(move || assert!(queue.blocking_get().is_ok())),
+            Box::new(move || assert!(puts.blocking_put(1).is_ok())),
+        ),
+        (
+            SyncKind::OneshotReceive,
+            Box::new(move || assert!(pair.1.blocking_recv().is_ok())),
+            Box::new(move || assert!(pair.0.send(1).is_ok())),
+        ),
+        (
+            SyncKind::MpscReceive,
+            Box::new(move || assert_eq!(receiver.blocking_recv(), Some(1))),
+            Box::new(move || assert!(sender.blocking_send(1).is_ok())),
+        ),
+        (
+            SyncKind::MpscSend,
+            Box::new(move || assert!(full.blocking_send(2).is_err())),
+            Box::new(move || drop(drained)),
+        ),
+        (
+            SyncKind::BroadcastReceive,
+            Box::new(move || assert!(hears.blocking_recv().is_ok())),
+            Box::new(move || assert!(tells.send(1).is_ok())),
+        ),
+    ];
+    for (kind, block, free) in blocks {
+        let name = format!("blocks in {kind:?}");
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(block)
+            .unwrap();
+        block_on(async {
+            asked_until(|dump| {
+                let ours = |it: &&Blocked| it.thread.as_ref() == Some(&name);
+                let blocked = dump.blocked.iter().find(ours)?;
+                let [WaitsFor::Sync(wait)] = &blocked.waits_for[..] else {
+                    panic!("{blocked}")
+                };
+                assert_eq!((wait.kind, blocked.job), (kind, None));
+                let expected = format!("thread '{name}', blocks and waits for {}", kind.text());
+                assert!(blocked.to_string().starts_with(&expected), "{blocked}");
+                Some(())
+            })
+            .await
+        });
+        free();
+        thread.join().unwrap();
+        let dump = block_on(async { dump().await });
+        let named = |it: &Blocked| it.thread.as_ref() == Some(&name);
+        assert!(!dump.blocked.iter().any(named), "{dump}");
+    }
+}
+
 #[test]
 fn a_loop_that_stands_still_can_be_dumped_and_goes_on() {
     let event_loop = EventLoop::new().unwrap();

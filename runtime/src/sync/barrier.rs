@@ -11,7 +11,7 @@ use super::blocking;
 use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
-use crate::inspect::{About, SyncKind};
+use crate::inspect::{About, SyncKind, round};
 
 /// Invariant: fewer than `parties` stand in the line; the last to come doesn't
 /// join it but lets everybody go.
@@ -107,7 +107,13 @@ impl Barrier<Shared> {
     ///
     /// On the thread of an event loop that runs: use `wait().await` there.
     pub fn blocking_wait(&self) -> BarrierWaitResult {
-        blocking::wait("`Barrier::blocking_wait`", "`wait().await`", self.wait())
+        let ask = || round::sync_wait::<Shared, State>(&self.state, LINE.about);
+        blocking::wait(
+            "`Barrier::blocking_wait`",
+            "`wait().await`",
+            &ask,
+            self.wait(),
+        )
     }
 }
 

@@ -20,7 +20,8 @@
 //! parks next.
 //!
 //! The waker is one allocation a wait. Callers try without waiting first where
-//! that is common, so only who really sleeps pays it.
+//! that is common, so only who really sleeps pays it. While it sleeps the thread stands
+//! on the list of those that block ([`crate::inspect::blocked`]).
 
 use std::future::Future;
 use std::pin::pin;
@@ -28,6 +29,9 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::context::forbid_blocking;
+use crate::inspect::blocked::{self, Ask};
+use crate::inspect::round::Told;
+use crate::inspect::{About, SyncKind};
 use crate::switch::{Condvar, Mutex, MutexGuard, Weakening, weakened};
 
 #[derive(Default)]
@@ -37,6 +41,7 @@ struct Sleeper {
 }
 
 impl Sleeper {
+    #[track_caller] // So that lanes of a model tell who locks.
     fn woken(&self) -> MutexGuard<'_, bool> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,13 +79,18 @@ impl Wake for Sleeper {
 /// Blocks the thread until `future` is ready.
 ///
 /// `what` and `instead` name the caller and its async twin in the panic's
-/// message.
+/// message. `ask` tells a dump what is waited for, while the thread sleeps.
 ///
 /// # Panics
 ///
 /// On the thread of an event loop that runs: nothing on that loop could run
 /// meanwhile, least of all the task that this waits for.
-pub fn wait<T>(what: &str, instead: &str, future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(
+    what: &str,
+    instead: &str,
+    ask: &Ask<'_>,
+    future: impl Future<Output = T>,
+) -> T {
     forbid_blocking(what, instead);
     let sleeper = Arc::new(Sleeper::default());
     let waker = Waker::from(sleeper.clone());
@@ -90,6 +100,26 @@ pub fn wait<T>(what: &str, instead: &str, future: impl Future<Output = T>) -> T 
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
-        sleeper.sleep();
+        blocked::while_asked(&|| not_behind(&sleeper, ask()), || sleeper.sleep());
+    }
+}
+
+/// Whoever stands in front waits for those who hold it, and not for itself.
+fn not_behind(sleeper: &Arc<Sleeper>, mut told: Told) -> Told {
+    if let Told::Sync { about, .. } = &mut told
+        && about.ahead == Arc::as_ptr(sleeper).addr()
+    {
+        about.ahead = 0;
+    }
+    told
+}
+
+/// Says which primitive a thread waits for, and no more: of those whose state holds values
+/// that no other thread may look at.
+pub(crate) fn only_named<L>(kind: SyncKind, lock: &L) -> impl Fn() -> Told + Sync + use<L> {
+    let address = std::ptr::from_ref(lock).addr();
+    move || Told::Sync {
+        about: About::new(kind),
+        address,
     }
 }

@@ -385,9 +385,11 @@ impl<T: Clone> Receiver<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `recv().await` there.
     pub fn blocking_recv(&mut self) -> Result<T, RecvError> {
+        let ask = blocking::only_named(SyncKind::BroadcastReceive, &*self.channel);
         blocking::wait(
             "`broadcast::Receiver::blocking_recv`",
             "`recv().await`",
+            &ask,
             self.recv(),
         )
     }

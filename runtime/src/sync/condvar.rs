@@ -141,9 +141,11 @@ impl Condvar<Shared> {
         &self,
         guard: MutexGuard<'a, Shared, T>,
     ) -> MutexGuard<'a, Shared, T> {
+        let ask = || round::sync_wait::<Shared, State>(&self.state, LINE.about);
         blocking::wait(
             "`Condvar::blocking_wait`",
             "`wait(guard).await`",
+            &ask,
             self.wait(guard),
         )
     }
@@ -159,9 +161,11 @@ impl Condvar<Shared> {
         guard: MutexGuard<'a, Shared, T>,
         condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, Shared, T> {
+        let ask = || round::sync_wait::<Shared, State>(&self.state, LINE.about);
         blocking::wait(
             "`Condvar::blocking_wait_while`",
             "`wait_while(guard, condition).await`",
+            &ask,
             self.wait_while(guard, condition),
         )
     }

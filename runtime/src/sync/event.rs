@@ -11,7 +11,7 @@ use super::blocking;
 use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, WaitQueue};
-use crate::inspect::{About, SyncKind};
+use crate::inspect::{About, SyncKind, round};
 
 /// Invariant: while `set` is true the line is empty.
 #[derive(Debug)]
@@ -101,7 +101,13 @@ impl Event<Shared> {
     ///
     /// On the thread of an event loop that runs: use `wait().await` there.
     pub fn blocking_wait(&self) {
-        blocking::wait("`Event::blocking_wait`", "`wait().await`", self.wait());
+        let ask = || round::sync_wait::<Shared, State>(&self.state, LINE.about);
+        blocking::wait(
+            "`Event::blocking_wait`",
+            "`wait().await`",
+            &ask,
+            self.wait(),
+        );
     }
 }
 

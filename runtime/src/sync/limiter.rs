@@ -18,7 +18,7 @@ use super::family::{Family, Lock, Shared};
 use super::permits::Permits;
 use super::place::{Line, Place};
 use super::wait_queue::Ticket;
-use crate::inspect::SyncKind;
+use crate::inspect::{SyncKind, round};
 
 /// This borrower has a token already, and would wait for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,9 +197,11 @@ impl Limiter<Shared> {
     ///
     /// On the thread of an event loop that runs: use `acquire().await` there.
     pub fn blocking_acquire(&self) -> Token<'_, Shared> {
+        let ask = || round::sync_wait::<Shared, State>(&self.state, LINE.about);
         blocking::wait(
             "`Limiter::blocking_acquire`",
             "`acquire().await`",
+            &ask,
             self.acquire(),
         )
     }

@@ -179,7 +179,13 @@ impl<T: ?Sized> Mutex<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `lock().await` there.
     pub fn blocking_lock(&self) -> MutexGuard<'_, Shared, T> {
-        blocking::wait("`Mutex::blocking_lock`", "`lock().await`", self.lock())
+        let ask = self.turn.ask();
+        blocking::wait(
+            "`Mutex::blocking_lock`",
+            "`lock().await`",
+            &ask,
+            self.lock(),
+        )
     }
 }
 

@@ -14,7 +14,7 @@ use super::coop;
 use super::family::{Family, Lock, Shared};
 use super::place::{Line, Place};
 use super::wait_queue::{Ticket, Turn, WaitQueue};
-use crate::inspect::{About, SyncKind};
+use crate::inspect::{About, SyncKind, round};
 
 /// What a [`Notify`] knows.
 ///
@@ -126,9 +126,11 @@ impl Notify<Shared> {
     ///
     /// On the thread of an event loop that runs: use `notified().await` there.
     pub fn blocking_notified(&self) {
+        let ask = || round::sync_wait::<Shared, State>(&self.state, LINE.about);
         blocking::wait(
             "`Notify::blocking_notified`",
             "`notified().await`",
+            &ask,
             self.notified(),
         );
     }

@@ -169,6 +169,7 @@ impl<T> OnceCell<Shared, T> {
             None => blocking::wait(
                 "`OnceCell::blocking_get_or_init`",
                 "`get_or_init(..).await`",
+                &self.turn.ask(),
                 self.get_or_init(|| ready(init())),
             ),
         }

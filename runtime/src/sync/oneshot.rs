@@ -239,9 +239,14 @@ impl<T> Receiver<Shared, T> {
     ///
     /// On the thread of an event loop that runs: await the receiver there.
     pub fn blocking_recv(mut self) -> Result<T, RecvError> {
+        let Some(channel) = &self.channel else {
+            return Err(RecvError);
+        };
+        let ask = blocking::only_named(SyncKind::OneshotReceive, &**channel);
         blocking::wait(
             "`oneshot::Receiver::blocking_recv`",
             "`receiver.await`",
+            &ask,
             &mut self,
         )
     }

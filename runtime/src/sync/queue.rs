@@ -398,7 +398,13 @@ impl<T, D: Discipline<T>> Queue<Shared, T, D> {
     ///
     /// On the thread of an event loop that runs: use `put(item).await` there.
     pub fn blocking_put(&self, item: T) -> Result<(), SendError<T>> {
-        blocking::wait("`Queue::blocking_put`", "`put(item).await`", self.put(item))
+        let ask = blocking::only_named(SyncKind::QueuePut, &self.state);
+        blocking::wait(
+            "`Queue::blocking_put`",
+            "`put(item).await`",
+            &ask,
+            self.put(item),
+        )
     }
 
     /// As [`get`](Self::get), blocking the thread.
@@ -411,7 +417,8 @@ impl<T, D: Discipline<T>> Queue<Shared, T, D> {
     ///
     /// On the thread of an event loop that runs: use `get().await` there.
     pub fn blocking_get(&self) -> Result<T, ShutDown> {
-        blocking::wait("`Queue::blocking_get`", "`get().await`", self.get())
+        let ask = blocking::only_named(SyncKind::QueueGet, &self.state);
+        blocking::wait("`Queue::blocking_get`", "`get().await`", &ask, self.get())
     }
 
     /// As [`join`](Self::join), blocking the thread.
@@ -420,7 +427,13 @@ impl<T, D: Discipline<T>> Queue<Shared, T, D> {
     ///
     /// On the thread of an event loop that runs: use `join().await` there.
     pub fn blocking_join(&self) {
-        blocking::wait("`Queue::blocking_join`", "`join().await`", self.join());
+        let ask = blocking::only_named(SyncKind::QueueJoin, &self.state);
+        blocking::wait(
+            "`Queue::blocking_join`",
+            "`join().await`",
+            &ask,
+            self.join(),
+        );
     }
 }
 

@@ -145,7 +145,13 @@ impl<T: ?Sized> RwLock<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `read().await` there.
     pub fn blocking_read(&self) -> RwLockReadGuard<'_, Shared, T> {
-        blocking::wait("`RwLock::blocking_read`", "`read().await`", self.read())
+        let ask = self.turn.ask();
+        blocking::wait(
+            "`RwLock::blocking_read`",
+            "`read().await`",
+            &ask,
+            self.read(),
+        )
     }
 
     /// As [`write`](Self::write), blocking the thread.
@@ -154,7 +160,13 @@ impl<T: ?Sized> RwLock<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `write().await` there.
     pub fn blocking_write(&self) -> RwLockWriteGuard<'_, Shared, T> {
-        blocking::wait("`RwLock::blocking_write`", "`write().await`", self.write())
+        let ask = self.turn.ask();
+        blocking::wait(
+            "`RwLock::blocking_write`",
+            "`write().await`",
+            &ask,
+            self.write(),
+        )
     }
 }
 

@@ -15,6 +15,7 @@ use super::permits::{Closed, Permits, Refused};
 use super::place::{Line, Place};
 use crate::context;
 use crate::inspect::SyncKind;
+use crate::inspect::round::{self, Told};
 
 /// The semaphore was closed while, or before, one waited for a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -437,8 +438,14 @@ impl Semaphore<Shared> {
         blocking::wait(
             "`Semaphore::blocking_acquire`",
             "`acquire().await`",
+            &self.ask(),
             self.acquire(),
         )
+    }
+
+    /// Tells a dump what a thread waits for that blocks here, or beneath a lock.
+    pub(super) fn ask(&self) -> impl Fn() -> Told + Sync {
+        || round::sync_wait::<Shared, Permits>(&self.permits, Permits::about)
     }
 }
 

@@ -365,9 +365,11 @@ impl<T> Receiver<Shared, T> {
     ///
     /// On the thread of an event loop that runs: use `changed().await` there.
     pub fn blocking_changed(&mut self) -> Result<(), RecvError> {
+        let ask = blocking::only_named(SyncKind::WatchChange, &self.channel.state);
         blocking::wait(
             "`watch::Receiver::blocking_changed`",
             "`changed().await`",
+            &ask,
             self.changed(),
         )
     }

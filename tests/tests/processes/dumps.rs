@@ -1,8 +1,9 @@
 //! What a pool tells when it is asked why nothing is happening.
 
 use crate::{end, gate, hold, kill_myself, new_pool, until, watchdog};
+use std::sync::Arc;
 use std::time::Duration;
-use threeply_pools::process::{JobPlace, Retry, WorkerState};
+use threeply_pools::process::{JobPlace, ProcessPool, Retry, WorkerState};
 use threeply_runtime::inspect;
 
 #[test]
@@ -148,4 +149,94 @@ fn a_dump_of_the_loop_names_the_job_that_a_task_awaits() {
         task.await.unwrap().unwrap();
     });
     end(pool);
+}
+
+#[test]
+fn a_thread_that_blocks_on_a_pool_is_in_a_loops_dump_with_what_it_waits_for() {
+    type Blocks = Box<dyn FnOnce() + Send>;
+    let _dog = watchdog();
+    let pool = Arc::new(
+        ProcessPool::builder()
+            .workers(1)
+            .queue_jobs(1)
+            .build()
+            .unwrap(),
+    );
+    let (file, path) = gate();
+    let held = pool.options().name("held").submit(hold, path).unwrap();
+    until(|| matches!(pool.dump().workers[0].state, WorkerState::Busy { .. }));
+    // With a limit of its own it isn't sent along with the first: it fills the queue.
+    let limited = pool.options().limit(Duration::from_secs(60));
+    let queued = limited.submit(|n: u32| n, 1).unwrap();
+    let (submits, maps) = (pool.clone(), pool.clone());
+    let blocks: [(&str, &str, Blocks); 3] = [
+        (
+            "waits",
+            "a job of a process pool, `held` (",
+            Box::new(move || held.wait().unwrap()),
+        ),
+        (
+            "submits",
+            "room in the queue of a process pool",
+            Box::new(move || assert_eq!(submits.call(|n: u32| n, 2).unwrap().unwrap(), 2)),
+        ),
+        (
+            "maps",
+            "room in the queue of a process pool",
+            Box::new(move || assert_eq!(maps.map(|n: u32| n, [3]).count(), 1)),
+        ),
+    ];
+    let mut threads = Vec::new();
+    for (name, expected, block) in blocks {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        threads.push(thread.spawn(block).unwrap());
+        let expected = format!("thread '{name}', blocks and waits for {expected}");
+        until(|| {
+            let dump = threeply_runtime::block_on(async { inspect::dump().await });
+            let told = dump.blocked.iter().map(ToString::to_string);
+            told.into_iter().any(|text| text.starts_with(&expected))
+        });
+    }
+    drop(file);
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(queued.wait().unwrap(), 1);
+    let dump = threeply_runtime::block_on(async { inspect::dump().await });
+    let is_ours = |name: &Option<String>| {
+        let ours = ["waits", "submits", "maps"];
+        name.as_deref().is_some_and(|name| ours.contains(&name))
+    };
+    assert!(!dump.blocked.iter().any(|it| is_ours(&it.thread)), "{dump}");
+    end(Arc::into_inner(pool).expect("the threads have ended"));
+}
+
+#[test]
+fn a_thread_that_blocks_for_one_of_many_results_says_so() {
+    let _dog = watchdog();
+    for (name, what) in [
+        ("maps", "a result of a process pool's `map`"),
+        ("completes", "the next of several jobs of a process pool"),
+    ] {
+        let pool = new_pool(1);
+        let (file, path) = gate();
+        let block = move || {
+            if name == "maps" {
+                assert_eq!(pool.map(hold, [path]).count(), 1);
+            } else {
+                let jobs = [pool.submit(hold, path).unwrap()];
+                assert_eq!(threeply_pools::process::as_completed(jobs).count(), 1);
+            }
+            end(pool);
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let thread = thread.spawn(block).unwrap();
+        let expected = format!("thread '{name}', blocks and waits for {what}");
+        until(|| {
+            let dump = threeply_runtime::block_on(async { inspect::dump().await });
+            dump.blocked.iter().any(|it| it.to_string() == expected)
+        });
+        drop(file);
+        thread.join().unwrap();
+    }
 }

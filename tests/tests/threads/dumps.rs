@@ -7,6 +7,7 @@ use std::time::Duration;
 use threeply_pools::Error;
 use threeply_pools::thread::{self, ThreadPool, Work, WorkerState, blocking};
 use threeply_runtime::inspect::{self, Finding, Party, WaitsFor};
+use threeply_runtime::sync::shared::Mutex;
 use threeply_runtime::{EventLoop, RemoteHandle};
 
 use crate::watchdog;
@@ -207,7 +208,7 @@ fn a_job_that_waits_for_the_task_that_awaits_it_is_found_also_through_another_jo
             let text = why.to_string();
             for expected in [
                 "waits for a job of a thread pool, spawned at".to_owned(),
-                "blocks until the end of remote task".to_owned(),
+                "blocks and waits for remote task".to_owned(),
                 format!("deadlock: task {id}"),
             ] {
                 assert!(text.contains(&expected), "no {expected:?} in {text}");
@@ -217,6 +218,43 @@ fn a_job_that_waits_for_the_task_that_awaits_it_is_found_also_through_another_jo
         drop(event_loop);
         assert!(pool.shutdown(NEVER).is_clean());
     }
+}
+
+#[test]
+fn a_job_that_blocks_on_a_lock_of_the_task_that_awaits_it_is_found() {
+    let _watchdog = watchdog();
+    let pool = Arc::new(ThreadPool::new(1).unwrap());
+    threeply_runtime::block_on(async {
+        let its_pool = pool.clone();
+        let task = threeply_runtime::spawn(async move {
+            let mutex = Arc::new(Mutex::new(()));
+            let _guard = mutex.lock().await;
+            let theirs = mutex.clone();
+            its_pool.spawn(move || drop(theirs.blocking_lock())).await
+        });
+        let why = loop {
+            threeply_runtime::yield_now().await;
+            let why = inspect::why(task.id()).await.expect("it waits");
+            if !why.findings.is_empty() {
+                break why;
+            }
+        };
+        let [Finding::Deadlock(parties)] = &why.findings[..] else {
+            panic!("{why}")
+        };
+        assert_eq!(parties[0], Party::Task(task.id()));
+        assert!(matches!(parties[1..], [Party::Job(_)]), "{why}");
+        let text = why.to_string();
+        for expected in [
+            "waits for a job of a thread pool, spawned at",
+            "blocks and waits for a mutex (",
+        ] {
+            assert!(text.contains(expected), "no {expected:?} in {text}");
+        }
+        task.abort();
+        drop(task.await);
+    });
+    assert!(pool.shutdown(NEVER).is_clean());
 }
 
 #[test]

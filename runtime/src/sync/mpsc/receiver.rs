@@ -13,7 +13,7 @@ use futures_core::Stream;
 use super::patience::Patience;
 use super::{Channel, State};
 use crate::context::forbid_blocking;
-use crate::inspect::round;
+use crate::inspect::{SyncKind, round};
 use crate::limits::{CHANNEL_KEEP_BYTES, ITEMS_PER_OPERATION};
 use crate::sync::after::After;
 use crate::sync::blocking;
@@ -244,7 +244,10 @@ impl<T> Receiver<Shared, T> {
         match self.try_recv() {
             Ok(item) => Some(item),
             Err(TryRecvError::Closed) => None,
-            Err(TryRecvError::Empty) => blocking::wait(WHAT.0, WHAT.1, self.recv()),
+            Err(TryRecvError::Empty) => {
+                let ask = blocking::only_named(SyncKind::MpscReceive, &*self.channel);
+                blocking::wait(WHAT.0, WHAT.1, &ask, self.recv())
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use super::{Channel, State};
 use crate::context::{self, forbid_blocking};
+use crate::inspect::SyncKind;
 use crate::switch::{Weakening, weakened};
 use crate::sync::blocking;
 use crate::sync::errors::{SendError, TrySendError};
@@ -204,7 +205,10 @@ impl<T> Sender<Shared, T> {
         match self.try_send(value) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed(value)) => Err(SendError(value)),
-            Err(TrySendError::Full(value)) => blocking::wait(WHAT.0, WHAT.1, self.send(value)),
+            Err(TrySendError::Full(value)) => {
+                let ask = blocking::only_named(SyncKind::MpscSend, &*self.handle.channel);
+                blocking::wait(WHAT.0, WHAT.1, &ask, self.send(value))
+            }
         }
     }
 }
