@@ -3,6 +3,7 @@
 //! They are told as absences ("runtime never depends on pools") and kept here,
 //! so that a change which breaks one fails with a sentence that says what to do.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -362,6 +363,81 @@ fn every_path_that_a_readme_names_exists() {
     assert!(
         lost.is_empty(),
         "READMEs name files that don't exist: {lost:#?}"
+    );
+}
+
+/// Names in READMEs that are other people's, and that no code of ours uses.
+const OTHERS_NAMES: &[&str] = &["SEM_UNDO", "set_result", "start_server"];
+
+/// The last part of each code span that can only be a name of code: `a::b`, `b()`, `a_b`.
+fn mentioned_names(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        if fenced {
+            continue;
+        }
+        for span in line.split('`').skip(1).step_by(2) {
+            let (path, is_call) = match span.split_once('(') {
+                Some((path, rest)) => (path, rest.ends_with(')')),
+                None => (span, false),
+            };
+            let is_path = path.split("::").all(|part| {
+                let is_word = part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                is_word && part.starts_with(|c: char| c.is_ascii_alphabetic())
+            });
+            let last = path.rsplit("::").next().unwrap_or_default();
+            if is_path && (is_call || last != path || last.contains('_')) {
+                names.push(last);
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_name_that_a_readme_tells_is_one_of_the_code() {
+    let root = root();
+    let mut sources = Vec::new();
+    for folder in CRATES {
+        for ending in ["rs", "py"] {
+            files(&root.join(folder), ending, &mut sources);
+        }
+    }
+    let mut known: HashSet<String> = OTHERS_NAMES.iter().map(|&name| name.into()).collect();
+    for source in sources {
+        let text = fs::read_to_string(&source).expect("a source is UTF-8");
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            known.extend(words.map(str::to_owned));
+        }
+        // A program is called as its file.
+        known.extend(
+            source
+                .file_stem()
+                .and_then(|stem| Some(stem.to_str()?.to_owned())),
+        );
+    }
+    // The benchmarks' README names its rows, which are put together from parts.
+    let mut readmes = vec![root.join("README.md")];
+    for folder in CRATES.iter().filter(|&&folder| folder != "benches") {
+        files(&root.join(folder), "md", &mut readmes);
+    }
+    let mut lost = Vec::new();
+    for readme in readmes {
+        let text = fs::read_to_string(&readme).expect("a README is UTF-8");
+        let inner = readme.strip_prefix(&root).expect("below the root");
+        let unknown = mentioned_names(&text).into_iter();
+        let unknown = unknown.filter(|&name| !known.contains(name));
+        lost.extend(unknown.map(|name| format!("{}: {name}", inner.display())));
+    }
+    assert!(
+        lost.is_empty(),
+        "READMEs tell names that no code has: {lost:#?}"
     );
 }
 
