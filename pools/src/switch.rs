@@ -211,6 +211,7 @@ pub enum Weakening {
 
 /// A sequentially consistent fence that `step` leaves out.
 #[inline(always)]
+#[track_caller] // So that lanes of a model tell whose fence it is.
 pub fn fence_unless(step: Weakening) {
     if !weakened(step) {
         fence(Ordering::SeqCst);

@@ -22,6 +22,8 @@ pub use std::thread;
 pub use crate::sys::eventfd::EventFd as Doorbell;
 #[cfg(loom)]
 pub use model::Doorbell;
+#[cfg(loom)]
+pub use recorded::next_lock_is_the_callers;
 
 /// Words of a page of the remote bitmap; few in models, which track each.
 #[cfg(not(loom))]
@@ -116,6 +118,13 @@ pub fn weakened(_: Weakening) -> bool {
     false
 }
 
+/// The lanes of a model show the next lock that this thread takes as taken where this
+/// function's caller was called: for those that lock inside of a closure, through which
+/// `#[track_caller]` doesn't see.
+#[cfg(not(loom))]
+#[inline(always)]
+pub fn next_lock_is_the_callers() {}
+
 #[cfg(loom)]
 mod model {
     use super::Weakening;
@@ -150,12 +159,14 @@ mod model {
         ///
         /// # Errors
         /// None.
+        #[track_caller]
         pub fn notify(&self) -> std::io::Result<()> {
             self.0.store(true, super::atomic::Ordering::Release);
             Ok(())
         }
 
         /// Whether it was rung, so that a loop asleep would wake up.
+        #[track_caller]
         pub fn is_rung(&self) -> bool {
             self.0.load(super::atomic::Ordering::Acquire)
         }

@@ -11,7 +11,12 @@
 //!                               b.fetch_or(4, Release) → 0  remote/bitmap.rs:88  leaf.fetch_or…
 //! ```
 //! Objects are called a, b, c in the order of their first use; that is not much, but
-//! the line of source says which they are.
+//! the line of source says which they are. Numbers from 2¹⁶ on, which are fields packed
+//! into a word, are hexadecimal. A lock's or fence's line is that of whoever called the
+//! helper that takes it.
+//!
+//! Steps stand in the order in which the threads took their turns, but memory owes nobody
+//! the newest value: where a load gave one that had been overwritten by then, it says so.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -79,10 +84,31 @@ fn title(thread: usize) -> String {
 }
 
 fn text(step: &Step) -> String {
+    let what = readable(&step.what);
+    let stale = if step.is_stale { ", an old value" } else { "" };
     match step.object {
-        None => step.what.clone(),
-        Some(number) => format!("{}.{}", letter(number), step.what),
+        None => what,
+        Some(number) => format!("{}.{what}{stale}", letter(number)),
     }
+}
+
+/// `what`, with large numbers in hexadecimal.
+fn readable(what: &str) -> String {
+    let mut text = String::new();
+    let mut rest = what;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let (before, from) = rest.split_at(at);
+        let end = from.find(|c: char| !c.is_ascii_alphanumeric());
+        let (word, after) = from.split_at(end.unwrap_or(from.len()));
+        text.push_str(before);
+        match word.parse::<u64>() {
+            Ok(large) if large > u16::MAX.into() => write!(text, "{large:#x}"),
+            _ => write!(text, "{word}"),
+        }
+        .expect("a string takes all");
+        rest = after;
+    }
+    text + rest
 }
 
 /// a to z, then a1 to z1, …

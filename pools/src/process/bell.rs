@@ -31,6 +31,7 @@ use crate::switch::{AtomicU32, AtomicU64, Ordering, Weakening, fence, weakened};
 
 /// The full fence between telling and looking, on both sides.
 #[inline(always)]
+#[track_caller] // So that lanes of a model tell whose fence it is.
 fn tell_then_look() {
     if !weakened(Weakening::BellWithoutFence) {
         fence(Ordering::SeqCst);

@@ -232,6 +232,7 @@ impl Cell {
         callback();
     }
 
+    #[track_caller] // So that lanes of a model tell who locks.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that can panic runs under this lock.
         self.inner.lock().expect("never poisoned")

@@ -64,6 +64,7 @@ impl Default for Activity {
 }
 
 impl Activity {
+    #[track_caller] // So that lanes of a model tell who locks.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -84,6 +84,7 @@ impl Node {
         }
     }
 
+    #[track_caller] // So that lanes of a model tell who locks.
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that could panic half way runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -82,6 +82,7 @@ impl<T> Delivery<T> {
         })
     }
 
+    #[track_caller] // So that lanes of a model tell who locks.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().expect("no code panics under this lock")
     }

@@ -102,6 +102,7 @@ impl ReadySet {
         drop(parent);
     }
 
+    #[track_caller] // So that lanes of a model tell who locks.
     fn parent(&self) -> MutexGuard<'_, Option<Waker>> {
         // No code that could panic runs under the lock.
         self.parent.lock().unwrap_or_else(PoisonError::into_inner)

@@ -66,6 +66,7 @@ struct Mailbox<J> {
     calls: Vec<J>,
 }
 
+#[track_caller] // So that lanes of a model tell who locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No foreign code runs under these locks, so they can't be poisoned.
     mutex.lock().expect("no code panics under this lock")

@@ -28,6 +28,9 @@ pub struct Step {
     pub object: Option<usize>,
     /// What was done, and what came of it: `swap(2, AcqRel) → 1`.
     pub what: String,
+    /// It read a value in whose place another has been written before, as memory may
+    /// let a thread do that hasn't synchronized with the writer.
+    pub is_stale: bool,
     /// Where.
     pub place: &'static Location<'static>,
 }
@@ -35,7 +38,17 @@ pub struct Step {
 #[derive(Default)]
 struct History {
     steps: Vec<Step>,
-    objects: Vec<usize>,
+    objects: Vec<Object>,
+    /// Where the next lock is said to be taken.
+    lock_at: Option<&'static Location<'static>>,
+}
+
+/// What something has an address for.
+struct Object {
+    /// 0 once it is gone: its address may be another's then.
+    address: usize,
+    /// Of an atomic: the last value that was written, if any was.
+    latest: Option<String>,
 }
 
 std::thread_local! {
@@ -53,12 +66,31 @@ pub fn steps() -> Vec<Step> {
     HISTORY.with_borrow(|history| history.steps.clone())
 }
 
+/// The next lock is taken on behalf of whoever called this function's caller.
 #[track_caller]
-fn note(object: Option<usize>, what: fmt::Arguments<'_>) {
-    note_at(object, what, Location::caller());
+pub fn next_lock_is_the_callers() {
+    let place = Location::caller();
+    HISTORY.with_borrow_mut(|history| history.lock_at = Some(place));
 }
 
-fn note_at(object: Option<usize>, what: fmt::Arguments<'_>, place: &'static Location<'static>) {
+/// What an operation did to an atomic's value.
+enum Access<'v> {
+    Read(&'v dyn Debug),
+    Wrote(&'v dyn Debug),
+    Neither,
+}
+
+#[track_caller]
+fn note(object: Option<usize>, what: fmt::Arguments<'_>) {
+    note_at(object, what, &Access::Neither, Location::caller());
+}
+
+fn note_at(
+    object: Option<usize>,
+    what: fmt::Arguments<'_>,
+    access: &Access<'_>,
+    place: &'static Location<'static>,
+) {
     if std::thread::panicking() {
         return;
     }
@@ -67,10 +99,20 @@ fn note_at(object: Option<usize>, what: fmt::Arguments<'_>, place: &'static Loca
     let thread = thread.trim_matches(|c: char| !c.is_ascii_digit());
     HISTORY.with_borrow_mut(|history| {
         let object = object.map(|address| history.number(address));
+        let latest = object.map(|number| &mut history.objects[number].latest);
+        let is_stale = match (latest, access) {
+            (Some(Some(latest)), Access::Read(value)) => *latest != format!("{value:?}"),
+            (Some(latest), Access::Wrote(value)) => {
+                *latest = Some(format!("{value:?}"));
+                false
+            }
+            _ => false,
+        };
         history.steps.push(Step {
             thread: thread.parse().unwrap_or_default(),
             object,
             what: what.to_string(),
+            is_stale,
             place,
         });
     });
@@ -78,9 +120,12 @@ fn note_at(object: Option<usize>, what: fmt::Arguments<'_>, place: &'static Loca
 
 impl History {
     fn number(&mut self, address: usize) -> usize {
-        let known = self.objects.iter().position(|&other| other == address);
+        let known = self.objects.iter().position(|it| it.address == address);
         known.unwrap_or_else(|| {
-            self.objects.push(address);
+            self.objects.push(Object {
+                address,
+                latest: None,
+            });
             self.objects.len() - 1
         })
     }
@@ -88,8 +133,9 @@ impl History {
 
 /// Atomics and fences.
 pub mod atomic {
-    use super::{Debug, fmt, note};
+    use super::{Access, Debug, HISTORY, Location, fmt, note, note_at};
     pub use loom::sync::atomic::Ordering;
+    use std::ops::{BitAnd, BitOr, BitXor};
 
     /// A fence.
     #[track_caller]
@@ -100,11 +146,31 @@ pub mod atomic {
 
     /// `name(arguments) → result`, of an operation that has been done.
     #[track_caller]
-    fn done(object: *const (), name: &str, arguments: fmt::Arguments<'_>, result: &dyn Debug) {
-        note(
+    fn done(
+        object: *const (),
+        name: &str,
+        arguments: fmt::Arguments<'_>,
+        result: &dyn Debug,
+        access: &Access<'_>,
+    ) {
+        note_at(
             Some(object.addr()),
             format_args!("{name}({arguments}) → {result:?}"),
+            access,
+            Location::caller(),
         );
+    }
+
+    /// This one is gone; the next at its address is another.
+    fn forget(object: *const ()) {
+        // The thread may be ending.
+        let _ = HISTORY.try_with(|history| {
+            let mut history = history.borrow_mut();
+            let mut objects = history.objects.iter_mut();
+            if let Some(object) = objects.find(|it| it.address == object.addr()) {
+                object.address = 0;
+            }
+        });
     }
 
     // What all atomics have, whatever their value.
@@ -129,7 +195,8 @@ pub mod atomic {
                 #[track_caller]
                 pub fn load(&self, order: Ordering) -> $value {
                     let value = self.0.load(order);
-                    done(self.address(), "load", format_args!("{order:?}"), &value);
+                    let arguments = format_args!("{order:?}");
+                    done(self.address(), "load", arguments, &value, &Access::Read(&value));
                     value
                 }
 
@@ -137,9 +204,11 @@ pub mod atomic {
                 #[track_caller]
                 pub fn store(&self, value: $value, order: Ordering) {
                     self.0.store(value, order);
-                    note(
+                    note_at(
                         Some(self.address().addr()),
                         format_args!("store({value:?}, {order:?})"),
+                        &Access::Wrote(&value),
+                        Location::caller(),
                     );
                 }
 
@@ -147,7 +216,8 @@ pub mod atomic {
                 #[track_caller]
                 pub fn swap(&self, value: $value, order: Ordering) -> $value {
                     let former = self.0.swap(value, order);
-                    done(self.address(), "swap", format_args!("{value:?}, {order:?}"), &former);
+                    let arguments = format_args!("{value:?}, {order:?}");
+                    done(self.address(), "swap", arguments, &former, &Access::Wrote(&value));
                     former
                 }
 
@@ -162,7 +232,11 @@ pub mod atomic {
                 ) -> Result<$value, $value> {
                     let result = self.0.compare_exchange(current, new, success, failure);
                     let arguments = format_args!("{current:?}, {new:?}, {success:?}");
-                    done(self.address(), "compare_exchange", arguments, &result);
+                    let access = match &result {
+                        Ok(_) => Access::Wrote(&new),
+                        Err(found) => Access::Read(found),
+                    };
+                    done(self.address(), "compare_exchange", arguments, &result, &access);
                     result
                 }
 
@@ -178,12 +252,18 @@ pub mod atomic {
                     self.compare_exchange(current, new, success, failure)
                 }
             }
+
+            impl$(<$t>)? Drop for $name$(<$t>)? {
+                fn drop(&mut self) {
+                    forget(self.address());
+                }
+            }
         };
     }
 
-    // Operations that read, compute and write: each as std's.
+    // Operations that read, compute and write: each as std's, and what computes.
     macro_rules! computing {
-        ($name:ident, $value:ty: $($operation:ident)*) => {
+        ($name:ident, $value:ty: $($operation:ident $computes:ident)*) => {
             impl $name {
                 $(
                     /// As std's.
@@ -191,7 +271,9 @@ pub mod atomic {
                     pub fn $operation(&self, value: $value, order: Ordering) -> $value {
                         let former = self.0.$operation(value, order);
                         let arguments = format_args!("{value:?}, {order:?}");
-                        done(self.address(), stringify!($operation), arguments, &former);
+                        let now = former.$computes(value);
+                        let access = Access::Wrote(&now);
+                        done(self.address(), stringify!($operation), arguments, &former, &access);
                         former
                     }
                 )*
@@ -209,13 +291,17 @@ pub mod atomic {
         ($($name:ident $value:ident)*) => {
             $(
                 recorded!($name, $value);
-                computing!($name, $value: fetch_add fetch_sub fetch_and fetch_or fetch_xor fetch_max fetch_min);
+                computing!($name, $value:
+                    fetch_add wrapping_add fetch_sub wrapping_sub
+                    fetch_and bitand fetch_or bitor fetch_xor bitxor
+                    fetch_max max fetch_min min
+                );
             )*
         };
     }
 
     recorded!(AtomicBool, bool);
-    computing!(AtomicBool, bool: fetch_and fetch_or fetch_xor);
+    computing!(AtomicBool, bool: fetch_and bitand fetch_or bitor fetch_xor bitxor);
     recorded!(AtomicPtr<T>, *mut T);
     integers!(AtomicU8 u8 AtomicU16 u16 AtomicU32 u32 AtomicU64 u64 AtomicUsize usize AtomicIsize isize AtomicI32 i32 AtomicI64 i64);
 
@@ -304,11 +390,14 @@ impl<T: ?Sized> Mutex<T> {
 
     #[track_caller]
     fn locked<'a>(&'a self, guard: loom::sync::MutexGuard<'a, T>, how: &str) -> MutexGuard<'a, T> {
-        note(Some(self.address()), format_args!("{how}"));
+        let on_behalf_of = HISTORY.with_borrow_mut(|history| history.lock_at.take());
+        let locked_at = on_behalf_of.unwrap_or(Location::caller());
+        let what = format_args!("{how}");
+        note_at(Some(self.address()), what, &Access::Neither, locked_at);
         MutexGuard {
             guard: Some(guard),
             address: self.address(),
-            locked_at: Location::caller(),
+            locked_at,
         }
     }
 }
@@ -338,7 +427,8 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
         if let Some(guard) = self.guard.take() {
             drop(guard);
             // A guard's end has no place of its own in the source.
-            note_at(Some(self.address), format_args!("unlock"), self.locked_at);
+            let what = format_args!("unlock()");
+            note_at(Some(self.address), what, &Access::Neither, self.locked_at);
         }
     }
 }

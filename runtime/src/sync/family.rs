@@ -140,7 +140,9 @@ impl<T> Lock<T> for SharedLock<T> {
     }
 
     #[inline(always)]
+    #[track_caller]
     fn with<R>(&self, f: impl FnOnce(&mut T, &mut After) -> R) -> R {
+        switch::next_lock_is_the_callers();
         After::around(|after| {
             // Poison is ignored: a panic inside (an allocation that fails, a
             // foreign `Waker::clone`) happens before the state is changed.
