@@ -59,6 +59,24 @@ pub const WORTH_A_THEFT: Duration = Duration::from_micros(10);
 /// So many runs in a row within [`WORTH_A_WAKE`] make a root count as small.
 pub const SMALL_RUNS: u8 = 4;
 
+/// Jobs in the deque of a thread, before further ones go to its attic: as many as the
+/// library's deque has room for at least, so that it neither grows nor shrinks.
+pub const JOBS_A_DEQUE: usize = 64;
+
+/// Jobs in a room of a thread's attic: 2 MiB, a huge page.
+pub const JOBS_A_ROOM: usize = 1 << 16;
+
+/// The most jobs that a thief takes from an attic at a time; as the library's.
+pub const JOBS_A_THEFT: usize = 32;
+
+/// Empty rooms that a thread's attic keeps for the next jobs: those of a million, 32 MiB.
+pub const SPARE_ROOMS: usize = 16;
+
+/// How long it keeps them unused before it gives their memory back, when the thread has
+/// nothing to do: programs that spawn by the million do so again within that, or
+/// won't notice the time that new memory takes.
+pub const KEEP_SPARE_ROOMS: Duration = Duration::from_secs(1);
+
 /// Forks recorded by a root that was taken for small, between two looks at the
 /// clock that may prove it large.
 pub const RECHECK_EVERY: u32 = 8;

@@ -150,6 +150,8 @@ pub enum Weakening {
     TrustPromotedFork,
     /// `Owner::pop` of the model deque: no race for the last element.
     SkipLastRace,
+    /// `Attic::steal`: a thief keeps the claim to a job that it leaves to the owner.
+    KeepAtticClaim,
     /// `Latch::wait`: the waiter parks without looking at the latch again.
     SkipLatchRecheck,
     /// `Completion::complete`: a waker registered meanwhile is not looked for.

@@ -717,6 +717,36 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/thread/leapfrog.rs",
     },
     Model {
+        name: "thread::pile::pop_against_theft",
+        proves: "a job in the attic goes to its owner or to a thief, from rooms used again, too",
+        file: "pools/src/thread/attic.rs",
+    },
+    Model {
+        name: "thread::pile::pop_against_theft_broken",
+        proves: "twin: a thief keeps its claim to a job that it has left to the owner",
+        file: "pools/src/thread/attic.rs",
+    },
+    Model {
+        name: "thread::pile::climb_against_theft",
+        proves: "jobs are seen and taken once while their owner goes upstairs and comes down",
+        file: "pools/src/thread/pile.rs",
+    },
+    Model {
+        name: "thread::pile::climb_against_theft_broken",
+        proves: "twin: as that of pop_against_theft",
+        file: "pools/src/thread/pile.rs",
+    },
+    Model {
+        name: "thread::pile::push_onto_pile_against_park",
+        proves: "a job pushed upstairs while a worker falls asleep is seen by it, or wakes it",
+        file: "pools/src/thread/pile.rs",
+    },
+    Model {
+        name: "thread::pile::push_onto_pile_against_park_broken",
+        proves: "twin: no fence between the push and the look for sleepers",
+        file: "pools/src/thread/pile.rs",
+    },
+    Model {
         name: "thread::jobs::run_against_cancel_against_drop",
         proves: "a job is run or cancelled, once, and freed once",
         file: "pools/src/thread/completion.rs",

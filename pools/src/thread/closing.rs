@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use crate::switch::atomic::Ordering;
 use crate::thread::gate::{CANCELLING, DRAINING};
 use crate::thread::job::JobRef;
-use crate::thread::lane::steal_one;
 use crate::thread::registry::{Registry, take_from};
 use crate::thread::sleep::Work;
 
@@ -53,7 +52,7 @@ impl Registry {
             discard(job);
         }
         for lane in self.lanes.iter() {
-            while let Some(job) = steal_one(&lane.jobs) {
+            while let Some(job) = lane.jobs.steal() {
                 discard(job);
             }
         }

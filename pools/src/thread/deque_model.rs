@@ -81,6 +81,13 @@ impl<T: Word> Owner<T> {
         self.0.back.load(Ordering::Relaxed) - self.0.front.load(Ordering::Relaxed) <= 0
     }
 
+    /// How many there are, about.
+    pub fn len(&self) -> usize {
+        let front = self.0.front.load(Ordering::Relaxed);
+        let len = self.0.back.load(Ordering::Relaxed) - front;
+        len.max(0).cast_unsigned()
+    }
+
     /// Adds `value` at the owner's end.
     pub fn push(&self, value: T) {
         let ring = &*self.0;

@@ -28,6 +28,9 @@ impl Registry {
             fn drop(&mut self) {
                 let seat = self.1.take().expect("left once");
                 seat.unmark();
+                if seat.lane.spares_due().is_some() {
+                    seat.lane.free_spares();
+                }
                 let mut free = self.0.free_guests.lock().unwrap();
                 self.0
                     .guests

@@ -12,13 +12,13 @@ use std::time::Instant;
 
 use crate::limits;
 use crate::switch::atomic::{AtomicU8, AtomicUsize, Ordering};
-use crate::switch::{Mutex, Owner, Steal, Thief};
+use crate::switch::{Mutex, Owner, Thief};
 use crate::thread::activity::Activity;
-use crate::thread::deque_model::Word;
 use crate::thread::fork::ForkRef;
 use crate::thread::fork_stack::ForkStack;
 use crate::thread::job::JobRef;
 use crate::thread::parker::Parker;
+use crate::thread::pile::{Pile, PileThief, steal_by};
 use threeply_runtime::trace::{Kind, emit};
 
 /// A cache line (two, as the prefetcher fetches pairs) of its own.
@@ -36,7 +36,7 @@ pub struct LaneShared {
     /// The promoted forks.
     pub forks: Thief<ForkRef>,
     /// The jobs pushed here.
-    pub jobs: Thief<JobRef>,
+    pub jobs: PileThief<JobRef>,
     /// The tag of the youngest scope job pushed here: where to look for jobs of
     /// a scope. A hint: a wrong one costs a steal.
     pub tag_hint: AtomicUsize,
@@ -60,7 +60,7 @@ impl LaneShared {
     /// Takes the oldest fork that is offered here, for lane `thief`; or, if wanted,
     /// one that was handed back.
     pub fn steal_fork(&self, thief: usize, or_returned: bool) -> Option<ForkRef> {
-        let mut fork = steal_one(&self.forks);
+        let mut fork = steal_by(|| self.forks.steal());
         if fork.is_none() && or_returned {
             fork = self.returned.take(|_| true);
         }
@@ -73,7 +73,7 @@ impl LaneShared {
 
     /// Takes the oldest job here, for lane `thief`.
     pub fn steal_job(&self, thief: usize) -> Option<JobRef> {
-        let job = steal_one(&self.jobs)?;
+        let job = self.jobs.steal()?;
         self.tell_of_steal(&job, thief);
         Some(job)
     }
@@ -187,10 +187,7 @@ pub struct Lane {
     pub shared: Arc<LaneShared>,
     /// The forks.
     pub forks: ForkStack<ForkRef>,
-    jobs: Owner<JobRef>,
-    /// Pushes to `jobs` less pops. Only differences count: at the end of a scope,
-    /// what was pushed since its beginning lies above the value of then.
-    jobs_top: Cell<isize>,
+    jobs: Pile<JobRef>,
     tag_hint: Cell<usize>,
     /// The address of the job with a handle that the thread is at, the innermost, or 0:
     /// for dumps of what such a job blocks on.
@@ -224,12 +221,12 @@ impl Lane {
     /// A new lane of number `index`.
     pub fn new(index: usize, is_worker: bool) -> Self {
         let forks = Owner::new_lifo();
-        let jobs = Owner::new_lifo();
+        let (jobs, others_jobs) = Pile::new(limits::JOBS_A_DEQUE, limits::JOBS_A_ROOM);
         let shared = Arc::new(LaneShared {
             index,
             demand: Padded::default(),
             forks: forks.stealer(),
-            jobs: jobs.stealer(),
+            jobs: others_jobs,
             tag_hint: AtomicUsize::new(0),
             parker: Arc::new(Parker::new()),
             returned: Mailbox::default(),
@@ -240,7 +237,6 @@ impl Lane {
             shared,
             forks: ForkStack::new(forks),
             jobs,
-            jobs_top: Cell::new(0),
             tag_hint: Cell::new(0),
             job: Cell::new(0),
             marked: Cell::new(false),
@@ -317,15 +313,12 @@ impl Lane {
             self.shared.tag_hint.store(tag, Ordering::Relaxed);
         }
         self.jobs.push(job);
-        self.jobs_top.set(self.jobs_top.get().wrapping_add(1));
     }
 
     /// Takes the youngest job.
     #[inline]
     pub fn pop_job(&self) -> Option<JobRef> {
-        let job = self.jobs.pop()?;
-        self.jobs_top.set(self.jobs_top.get().wrapping_sub(1));
-        Some(job)
+        self.jobs.pop()
     }
 
     /// Are there jobs in it?
@@ -335,7 +328,7 @@ impl Lane {
 
     /// A mark of what lies in the deque of jobs now.
     pub fn job_mark(&self) -> isize {
-        self.jobs_top.get()
+        self.jobs.height()
     }
 
     /// Takes the youngest job that was pushed after `mark`.
@@ -343,38 +336,35 @@ impl Lane {
     /// Thieves take the oldest, so while anything younger than the mark is left,
     /// the youngest is younger than the mark.
     pub fn pop_job_above(&self, mark: isize) -> Option<JobRef> {
-        if self.jobs_top.get().wrapping_sub(mark) <= 0 {
+        if self.jobs.height().wrapping_sub(mark) <= 0 {
             return None;
         }
         self.pop_job()
     }
 
+    /// When the memory of jobs that had piled up here should be given back, if there is
+    /// any.
+    pub fn spares_due(&self) -> Option<Instant> {
+        self.jobs.spares_due()
+    }
+
+    /// Gives that memory back.
+    pub fn free_spares(&self) {
+        self.jobs.free_spares();
+    }
+
     /// Steals a batch from another lane's jobs into this one, and one to run.
     pub fn steal_jobs_from(&self, victim: &LaneShared) -> Option<JobRef> {
-        loop {
-            match victim.jobs.steal_batch_and_pop(&self.jobs) {
-                Steal::Success(job) => {
-                    victim.tell_of_steal(&job, self.index());
-                    return Some(job);
-                }
-                Steal::Empty => return None,
-                Steal::Retry => {}
-            }
-        }
+        let job = victim.jobs.steal_batch_and_pop(&self.jobs)?;
+        victim.tell_of_steal(&job, self.index());
+        Some(job)
     }
 
     /// Takes one from the injector, and a batch into this lane.
     pub fn steal_injected(&self, injector: &crate::switch::Injector<JobRef>) -> Option<JobRef> {
-        loop {
-            match injector.steal_batch_and_pop(&self.jobs) {
-                Steal::Success(job) => {
-                    emit(Kind::JobTake, line!(), job.address(), self.index() as u64);
-                    return Some(job);
-                }
-                Steal::Empty => return None,
-                Steal::Retry => {}
-            }
-        }
+        let job = self.jobs.take_batch_of(injector)?;
+        emit(Kind::JobTake, line!(), job.address(), self.index() as u64);
+        Some(job)
     }
 
     /// Shall the injector go before the lane's own jobs this time?
@@ -382,16 +372,5 @@ impl Lane {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
         ticks.is_multiple_of(limits::INJECTOR_EVERY)
-    }
-}
-
-/// Steals one, however often others are faster.
-pub fn steal_one<T: Word>(victim: &Thief<T>) -> Option<T> {
-    loop {
-        match victim.steal() {
-            Steal::Success(value) => return Some(value),
-            Steal::Empty => return None,
-            Steal::Retry => {}
-        }
     }
 }

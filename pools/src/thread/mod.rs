@@ -5,6 +5,7 @@
 //! tells how it works and in which order to read it.
 
 pub mod activity;
+pub mod attic;
 pub mod blocking;
 pub mod borrowed;
 pub mod closing;
@@ -29,6 +30,7 @@ pub mod leapfrog;
 pub mod many;
 pub mod outstanding;
 pub mod parker;
+pub mod pile;
 pub mod pool;
 pub mod registry;
 pub mod scope;

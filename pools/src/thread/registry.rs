@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, JobError};
 use crate::switch::atomic::AtomicUsize;
-use crate::switch::{Injector, Mutex, Steal};
+use crate::switch::{Injector, Mutex};
 use crate::thread::activity::published;
 use crate::thread::config::Config;
 use crate::thread::gate::Gate;
@@ -19,6 +19,7 @@ use crate::thread::handle::JobHandle;
 use crate::thread::job::{JobRef, SpawnedRef, detached, spawned_static};
 use crate::thread::lane::{Lane, LaneShared};
 use crate::thread::lanes::Lanes;
+use crate::thread::pile::steal_by;
 use crate::thread::seat::Seat;
 use crate::thread::sleep::{Sleep, Work};
 use crate::thread::staff::Threads;
@@ -235,11 +236,5 @@ impl Registry {
 
 /// Takes the oldest, however often others are faster.
 pub(super) fn take_from(queue: &Injector<JobRef>) -> Option<JobRef> {
-    loop {
-        match queue.steal() {
-            Steal::Success(job) => return Some(job),
-            Steal::Empty => return None,
-            Steal::Retry => {}
-        }
-    }
+    steal_by(|| queue.steal())
 }

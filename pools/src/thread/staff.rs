@@ -93,6 +93,7 @@ impl Registry {
 
     /// Gives a worker's lane back when its thread ends.
     pub fn give_back_worker(&self, lane: Lane) {
+        lane.free_spares();
         self.free_workers.lock().unwrap().push(lane);
     }
 

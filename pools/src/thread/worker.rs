@@ -143,7 +143,7 @@ fn search(seat: &Seat) -> Option<Found> {
             continue;
         }
         match seat.registry.config.idle_exit {
-            None => parker.park(),
+            None => park(lane),
             Some(after) => {
                 let woken = parker.park_until(Instant::now() + after);
                 sleep.retract(lane.index());
@@ -185,6 +185,19 @@ fn search_awake(seat: &Seat) -> Option<Found> {
             return None;
         }
     }
+}
+
+/// Sleeps until it is woken. Once on the way, if jobs had piled up here, it gives back the
+/// memory that they needed.
+fn park(lane: &Lane) {
+    let parker = &lane.shared.parker;
+    if let Some(due) = lane.spares_due() {
+        if parker.park_until(due) {
+            return;
+        }
+        lane.free_spares();
+    }
+    parker.park();
 }
 
 /// Waits without a permit to be needed again; false if the thread is to end.
@@ -262,5 +275,41 @@ impl Patience {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use crate::limits;
+    use crate::thread::{ThreadPool, context, spawn_detached};
+
+    fn has_spares() -> bool {
+        context::with(|seat| seat.expect("on a worker").lane.spares_due().is_some())
+    }
+
+    #[test]
+    fn an_idle_worker_gives_back_what_a_pile_of_jobs_needed() {
+        let pool = ThreadPool::builder().threads(1).build().unwrap();
+        let (over, ended) = mpsc::channel::<()>();
+        pool.spawn_detached(move || {
+            for _ in 0..10 * limits::JOBS_A_DEQUE {
+                let over = over.clone();
+                spawn_detached(move || drop(over));
+            }
+        });
+        assert!(ended.recv().is_err());
+        assert!(pool.install(has_spares), "kept for the next jobs");
+        // Between two questions it sleeps.
+        let (_never, pause) = mpsc::channel::<()>();
+        let given_back = (0..100).any(|_| {
+            let _ = pause.recv_timeout(limits::KEEP_SPARE_ROOMS / 10);
+            !pool.install(has_spares)
+        });
+        assert!(given_back);
+        let again = pool.spawn(|| 1).wait_timeout(Duration::from_secs(30));
+        assert_eq!(again.unwrap().unwrap(), 1);
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use loom::thread;
 use threeply_pools::switch::{Owner, Steal, Weakening, weaken};
 use threeply_pools::thread::fork_stack::{ForkStack, Retired};
-use threeply_pools::thread::lane::{Mailbox, steal_one};
+use threeply_pools::thread::lane::Mailbox;
 use threeply_pools::thread::latch::Latch;
 use threeply_pools::thread::leapfrog::{Taken, hand_back, take_from_thief};
 use threeply_pools::thread::parker::Parker;
+use threeply_pools::thread::pile::steal_by;
 
 use crate::explore::explore;
 
@@ -125,7 +126,7 @@ fn hand_back_against_latch_model() {
         let waiter = thread::spawn(move || {
             let mut ran = Vec::new();
             for _ in 0..2 {
-                match take_from_thief(&ended, || steal_one(&victim)) {
+                match take_from_thief(&ended, || steal_by(|| victim.steal())) {
                     Taken::Nothing => {}
                     Taken::Foreign(fork) => hand_back(fork, &peer.returned, &peer.parker),
                     Taken::Descendant(fork) => {

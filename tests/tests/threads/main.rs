@@ -5,6 +5,7 @@ mod dumps;
 mod fits;
 mod iterators;
 mod many;
+mod piles;
 mod random;
 mod stress;
 mod terms;
