@@ -308,14 +308,20 @@ impl Source {
     #[cold]
     #[inline(never)]
     fn tell_of_event(&self, direction: Direction) {
-        let side = self.side(direction);
-        let seated = side.seat.take();
-        let others = self.waiters.take();
-        if !side.ready.get() || seated.is_some() || others.is_some() {
+        if !self.side(direction).ready.get() || self.is_waited_for(direction) {
             emit_at_once(Kind::Ready, line!(), self.fd as u64, direction as u64);
         }
-        side.seat.set(seated);
+    }
+
+    /// Perhaps: of several who wait it isn't looked who waits for what.
+    fn is_waited_for(&self, direction: Direction) -> bool {
+        let seat = &self.side(direction).seat;
+        let seated = seat.take();
+        let others = self.waiters.take();
+        let is = seated.is_some() || others.is_some();
+        seat.set(seated);
         self.waiters.set(others);
+        is
     }
 
     #[cold]
