@@ -15,7 +15,7 @@ use crate::process::output::Output;
 use crate::process::page::SharedFile;
 use crate::process::pool::ProcessPool;
 use crate::process::shared::Shared;
-use crate::process::start::{self, StartMethod};
+use crate::process::start::{Begun, StartMethod};
 use crate::process::supervisor::{self, Host};
 use crate::process::terms::{Retry, Terms};
 use crate::process::trampoline::Call;
@@ -279,9 +279,7 @@ impl Builder {
             what: "no thread for the supervisor",
             source,
         };
-        // It comes up while the workers are started.
-        let host = Host::new().map_err(no_thread)?;
-        let shared = self.start_workers()?;
+        let (shared, host) = self.start_workers(|| Host::new().map_err(no_thread))?;
         shared.guarded.store(true, Ordering::Relaxed);
         let thread = host.supervise(&shared).map_err(|source| {
             shared.end_at_once();
@@ -306,7 +304,7 @@ impl Builder {
     pub fn build_on_loop(self) -> Result<ProcessPool, Error> {
         // Descriptors may run out before the loop first sleeps.
         supervisor::prepare_this_loop()?;
-        let shared = self.start_workers()?;
+        let (shared, ()) = self.start_workers(|| Ok(()))?;
         supervisor::on_this_loop(&shared).map_err(Error::NoLoop)?;
         Ok(ProcessPool {
             shared,
@@ -314,7 +312,11 @@ impl Builder {
         })
     }
 
-    fn start_workers(self) -> Result<Arc<Shared>, Error> {
+    /// Starts the workers, and has `host` made, which comes up beside them.
+    fn start_workers<H>(
+        self,
+        host: impl FnOnce() -> Result<H, Error>,
+    ) -> Result<(Arc<Shared>, H), Error> {
         if let Some(reason) = self.initializer_error {
             let reason = format!("the initializer: {reason}");
             return Err(Error::Argument { reason });
@@ -335,20 +337,24 @@ impl Builder {
         if options.start_method == StartMethod::ForkServer {
             options.fork_server = Some(ForkServer::get(in_main));
         }
+        // First of all what takes longest, the exec of the first worker. (A spare of the fork
+        // server is up already, and would only wait.)
+        let begin = |slot, options: &Options| Begun::new(slot, options, &|| false);
+        let mut first = match options.fork_server {
+            None => Some(begin(0, &options)?),
+            Some(_) => None,
+        };
+        let host = host()?;
         let shared = Shared::new(options)?;
         for slot in 0..shared.options.workers {
             if shared.options.idle_exit.is_some() && slot > 0 {
                 break; // The others come when there is work for them.
             }
-            let started = start::start(
-                slot,
-                &shared.options,
-                &shared.arguments_file,
-                &shared.supervisor_bell,
-                &shared.outputs,
-                &|| false,
-            );
-            match started {
+            let begun = match first.take() {
+                Some(begun) => Ok(begun),
+                None => begin(slot, &shared.options),
+            };
+            match begun.and_then(|begun| shared.equip(begun)) {
                 Ok((link, writer)) => shared.admit(&mut shared.lock(), Arc::new(link), writer),
                 Err(error) => {
                     shared.end_at_once();
@@ -356,7 +362,7 @@ impl Builder {
                 }
             }
         }
-        Ok(shared)
+        Ok((shared, host))
     }
 }
 

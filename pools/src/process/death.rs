@@ -20,7 +20,7 @@ use crate::process::job::Job;
 use crate::process::limits;
 use crate::process::link::{Link, ReplyReader};
 use crate::process::shared::Shared;
-use crate::process::start;
+use crate::process::start::Begun;
 use crate::process::state::{Delivery, Phase, Reason, Stage, State, Verdict, Worker};
 use crate::process::worker::last_words::LastWords;
 use crate::process::worker::serve::exit;
@@ -194,14 +194,9 @@ impl Shared {
 
     /// Starts a worker for a place that was reserved for it.
     fn start_reserved(&self, slot: usize) {
-        let started = start::start(
-            slot,
-            &self.options,
-            &self.arguments_file,
-            &self.supervisor_bell,
-            &self.outputs,
-            &|| self.lock().phase == Phase::Closed,
-        );
+        let given_up = || self.lock().phase == Phase::Closed;
+        let begun = Begun::new(slot, &self.options, &given_up);
+        let started = begun.and_then(|begun| self.equip(begun));
         let mut deliveries = Vec::new();
         let mut state = self.lock();
         state.release(slot);

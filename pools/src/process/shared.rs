@@ -15,6 +15,7 @@ use crate::process::oom::OomCounter;
 use crate::process::output::reader::Outputs;
 use crate::process::page::{Line, RingBytes, SharedFile};
 use crate::process::ring::Writer;
+use crate::process::start::Begun;
 use crate::process::state::{Delivery, Phase, State};
 use crate::process::terms::Terms;
 use crate::switch::{Condvar, Mutex, MutexGuard};
@@ -84,6 +85,19 @@ impl Shared {
             options,
             me: Weak::clone(me),
         }))
+    }
+
+    /// Makes a process that was begun a worker of this pool.
+    ///
+    /// # Errors
+    /// [`Error::Resources`]
+    pub(crate) fn equip(&self, begun: Begun) -> Result<(Link, Writer<RingBytes>), Error> {
+        begun.equip(
+            &self.options,
+            &self.arguments_file,
+            &self.supervisor_bell,
+            &self.outputs,
+        )
     }
 
     /// For a thread that works on behalf of the pool.

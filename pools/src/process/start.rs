@@ -65,34 +65,73 @@ pub enum StartMethod {
     ForkServer,
 }
 
-/// Starts one worker. **Blocks** for about a millisecond; for longer if the fork server
-/// doesn't answer, until `given_up` says that nobody wants the worker any more.
-///
-/// # Errors
-/// [`Error::Resources`], [`Error::Start`] and [`Error::ForkServer`].
-pub fn start(
+/// A process that was begun, to become a worker. Dropped before that, it is killed and
+/// reaped.
+#[derive(Debug)]
+pub struct Begun {
     slot: usize,
-    options: &Options,
-    arguments: &SharedFile,
-    supervisor: &EventFd,
-    outputs: &Outputs,
-    given_up: &dyn Fn() -> bool,
-) -> Result<(Link, Writer<RingBytes>), Error> {
-    let pipes = "no pipe for a worker";
-    let given = Outlets {
-        stdout: Given::new(&options.stdout, Stream::Stdout).map_err(need(pipes))?,
-        stderr: Given::new(&options.stderr, Stream::Stderr).map_err(need(pipes))?,
-    };
-    let nonce = RandomState::new().hash_one(slot);
-    let group = options.control_groups.then(|| ControlGroup::new(nonce));
-    let group = group.transpose().map_err(need(NO_GROUP))?;
-    // First the process: all else is made while it comes up.
-    let name = options.name.as_deref().unwrap_or("threeply-worker");
-    let (spawned, socket) = match &options.fork_server {
-        Some(server) => server.fork(given_up)?,
-        None => exec(nonce, options.start_in_main, name, &given)?,
-    };
-    let equip = || {
+    nonce: u64,
+    given: Outlets,
+    group: Option<ControlGroup>,
+    process: Unequipped,
+    socket: OwnedFd,
+}
+
+impl Begun {
+    /// Begins a process. **Blocks** for some hundred microseconds; for longer if the fork
+    /// server doesn't answer, until `given_up` says that nobody wants the worker any more.
+    ///
+    /// # Errors
+    /// [`Error::Resources`], [`Error::Start`] and [`Error::ForkServer`].
+    pub fn new(
+        slot: usize,
+        options: &Options,
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Begun, Error> {
+        let given = Outlets {
+            stdout: Given::new(&options.stdout, Stream::Stdout).map_err(need(NO_PIPE))?,
+            stderr: Given::new(&options.stderr, Stream::Stderr).map_err(need(NO_PIPE))?,
+        };
+        let nonce = RandomState::new().hash_one(slot);
+        let group = options.control_groups.then(|| ControlGroup::new(nonce));
+        let group = group.transpose().map_err(need(NO_GROUP))?;
+        let (spawned, socket) = match &options.fork_server {
+            Some(server) => server.fork(given_up)?,
+            None => exec(nonce, options, &given)?,
+        };
+        let process = Unequipped(Some(spawned));
+        // Nothing of the user's runs in it before its first job.
+        if let Some(group) = &group {
+            group.take_in(process.pid()).map_err(need(NO_GROUP))?;
+        }
+        Ok(Begun {
+            slot,
+            nonce,
+            given,
+            group,
+            process,
+            socket,
+        })
+    }
+
+    /// Makes it a worker: gives it memory and bells.
+    ///
+    /// # Errors
+    /// [`Error::Resources`]
+    pub fn equip(
+        self,
+        options: &Options,
+        arguments: &SharedFile,
+        supervisor: &EventFd,
+        outputs: &Outputs,
+    ) -> Result<(Link, Writer<RingBytes>), Error> {
+        let Begun {
+            nonce,
+            given,
+            process,
+            socket,
+            ..
+        } = self;
         let file = SharedFile::new(c"threeply-worker", RESULTS, RESULTS + limits::ARENA)
             .map_err(need("no memory file for a worker"))?;
         let memory = file
@@ -100,14 +139,10 @@ pub fn start(
             .map_err(need("no address space for a worker's memory"))?;
         tell_wishes(&memory, options);
         // The worker's end blocks (that is how it sleeps), ours never does.
-        let (bell_read, bell) = pipe::pipe().map_err(need(pipes))?;
-        pipe::set_nonblocking(&bell, true).map_err(need(pipes))?;
+        let (bell_read, bell) = pipe::pipe().map_err(need(NO_PIPE))?;
+        pipe::set_nonblocking(&bell, true).map_err(need(NO_PIPE))?;
         let caller = EventFd::new().map_err(need("no eventfd for a worker"))?;
         pipe::set_nonblocking(&caller, false).map_err(need("no eventfd for a worker"))?;
-        // Nothing of the user's runs in it before its first job.
-        if let Some(group) = &group {
-            group.take_in(spawned.pid).map_err(need(NO_GROUP))?;
-        }
         let equipment = Equipment {
             bell: bell_read.as_fd(),
             caller: caller.as_fd(),
@@ -116,7 +151,7 @@ pub fn start(
             arguments: arguments.as_fd(),
         };
         let forked = options.fork_server.is_some().then(|| Forked {
-            name,
+            name: name(options),
             outputs: [given.stdout.as_fd(), given.stderr.as_fd()],
         });
         match request::send(&socket, nonce, &equipment, forked.as_ref()) {
@@ -124,32 +159,51 @@ pub fn start(
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             sent => sent.map_err(need("a worker's descriptors can't be sent to it"))?,
         }
-        Ok((memory, bell, caller))
-    };
-    let (memory, bell, caller) = equip().inspect_err(|_: &Error| {
-        let _ = pidfd::send_signal(&spawned.pidfd, libc::SIGKILL);
-        let _ = pidfd::wait_exit(&spawned.pidfd);
-    })?;
-    let source = |given: Given| {
-        let source = Arc::new(given.source(spawned.pid, nonce)?);
-        outputs.add(Arc::clone(&source));
-        Some(source)
-    };
-    let sources = [source(given.stdout), source(given.stderr)];
-    Ok(Link::new(Parts {
-        outputs: sources,
-        pid: spawned.pid,
-        slot,
-        nonce,
-        memory,
-        pidfd: spawned.pidfd,
-        group,
-        bell,
-        caller,
-        passing: socket,
-    }))
+        let Spawned { pid, pidfd } = process.equipped();
+        let source = |given: Given| {
+            let source = Arc::new(given.source(pid, nonce)?);
+            outputs.add(Arc::clone(&source));
+            Some(source)
+        };
+        Ok(Link::new(Parts {
+            outputs: [source(given.stdout), source(given.stderr)],
+            pid,
+            slot: self.slot,
+            nonce,
+            memory,
+            pidfd,
+            group: self.group,
+            bell,
+            caller,
+            passing: socket,
+        }))
+    }
 }
 
+/// A process that nobody watches over yet.
+#[derive(Debug)]
+struct Unequipped(Option<Spawned>);
+
+impl Unequipped {
+    fn pid(&self) -> u32 {
+        self.0.as_ref().map_or(0, |spawned| spawned.pid)
+    }
+
+    fn equipped(mut self) -> Spawned {
+        self.0.take().expect("taken once, here")
+    }
+}
+
+impl Drop for Unequipped {
+    fn drop(&mut self) {
+        if let Some(spawned) = &self.0 {
+            let _ = pidfd::send_signal(&spawned.pidfd, libc::SIGKILL);
+            let _ = pidfd::wait_exit(&spawned.pidfd);
+        }
+    }
+}
+
+const NO_PIPE: &str = "no pipe for a worker";
 const NO_GROUP: &str = "no control group for a worker (`control_groups(true)` asks for one; it takes \
      version 2, mounted, and the right to make directories in this process's own group)";
 
@@ -157,29 +211,29 @@ fn need(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::Resources { what, source }
 }
 
+fn name(options: &Options) -> &str {
+    options.name.as_deref().unwrap_or("threeply-worker")
+}
+
 /// Where what it writes goes.
+#[derive(Debug)]
 struct Outlets {
     stdout: Given,
     stderr: Given,
 }
 
 /// Starts this program once more, which will wait at its end of a socket.
-fn exec(
-    nonce: u64,
-    in_main: bool,
-    name: &str,
-    given: &Outlets,
-) -> Result<(Spawned, OwnedFd), Error> {
+fn exec(nonce: u64, options: &Options, given: &Outlets) -> Result<(Spawned, OwnedFd), Error> {
     let (socket, its_own) = scm::pair().map_err(need("no sockets for a worker"))?;
     let null = File::open("/dev/null").map_err(need("/dev/null can't be opened"))?;
     let marker = Marker {
         parent: std::process::id(),
         nonce,
-        in_main,
+        in_main: options.start_in_main,
         forks: false,
     };
     let spawned = Exec::new("/proc/self/exe")
-        .arg0(name)
+        .arg0(name(options))
         .env(MARKER, marker.to_value())
         .env(kin::KIN, kin::value_for(nonce))
         .process_group(0)
