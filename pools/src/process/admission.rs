@@ -114,6 +114,9 @@ impl Shared {
         // quiet.
         let unheard = placed.is_none() && state.break_silence();
         let ticks = placed.is_some() && state.starts_ticking();
+        if let Some(limit) = self.options.watchdog {
+            state.plan_watch(limit);
+        }
         drop(state);
         let awake = placed
             .as_ref()

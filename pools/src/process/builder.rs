@@ -15,6 +15,7 @@ use crate::process::output::Output;
 use crate::process::page::SharedFile;
 use crate::process::pool::ProcessPool;
 use crate::process::shared::Shared;
+use crate::process::stall::{OnStall, Stall};
 use crate::process::start::{Begun, StartMethod};
 use crate::process::supervisor::{self, Host};
 use crate::process::terms::{Retry, Terms};
@@ -52,6 +53,8 @@ pub struct Options {
     pub stderr: Output,
     pub(crate) terms: Terms,
     pub(crate) initializer: Option<Initializer>,
+    pub(crate) watchdog: Option<Duration>,
+    pub(crate) on_stall: Option<OnStall>,
 }
 
 impl Default for Options {
@@ -75,6 +78,8 @@ impl Default for Options {
             stderr: Output::relay(),
             terms: Terms::default(),
             initializer: None,
+            watchdog: None,
+            on_stall: None,
         }
     }
 }
@@ -108,6 +113,27 @@ impl Builder {
     /// What the workers are called in lists of processes.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.options.name = Some(name.into());
+        self
+    }
+
+    /// Has the supervisor watch that not all workers are stuck while there are jobs to
+    /// run: that they have been at the very same jobs for `limit` while others wait. It
+    /// reports it, once each time, with what each job is called and where it was
+    /// submitted: on stderr, or to [`on_stall`](Self::on_stall). Jobs that compute for
+    /// longer than that are reported, too; nothing is done to them (see
+    /// [`limit`](crate::process::JobOptions::limit) for that).
+    ///
+    /// The supervisor looks [a few times](crate::limits::WATCHDOG_LOOKS) within `limit`
+    /// while the pool has jobs, and not at all while it has none. Off by default.
+    pub fn watchdog(mut self, limit: Duration) -> Builder {
+        self.options.watchdog = Some(limit);
+        self
+    }
+
+    /// What the [`watchdog`](Self::watchdog) calls instead of writing on stderr, on the
+    /// pool's thread for callbacks.
+    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
+        self.options.on_stall = Some(OnStall(Arc::new(hook)));
         self
     }
 
@@ -325,6 +351,9 @@ impl Builder {
         options.workers = self.workers.unwrap_or_else(processors);
         if options.workers == 0 {
             return Err(Error::NoWorkers);
+        }
+        if options.watchdog == Some(Duration::ZERO) {
+            return Err(Error::NoPatience);
         }
         if options.control_groups {
             control_group::sweep();

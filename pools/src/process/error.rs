@@ -14,6 +14,8 @@ use threeply_runtime::sys::spawn::SpawnError;
 pub enum Error {
     /// A pool of no workers was asked for.
     NoWorkers,
+    /// A watchdog was asked for that reports every job at once.
+    NoPatience,
     /// The hook that makes a re-executed copy of this program a worker is missing.
     HookMissing {
         /// Whether the pool is to find its workers in `main`.
@@ -62,6 +64,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Error::NoPatience => f.write_str("a watchdog needs a limit above zero: give the time after which jobs that wait are worth a report"),
             Error::NoWorkers => f.write_str("a process pool needs at least one worker: ask for 1 or more"),
             Error::HookMissing { in_main: false } => f.write_str(
                 "workers can't be started: the function that diverts them before `main` did not run \

@@ -6,6 +6,7 @@
 //! 3. Workers are started where some are missing, sent away where some are too many.
 //! 4. Workers that were slow to start or to exit, and jobs over a limit, are killed.
 //! 5. What waits behind a long job goes to a worker that is free.
+//! 6. That all workers are stuck while jobs wait is told, if the pool has a watchdog.
 //!
 //! Read before this: [`super::supervisor`].
 
@@ -71,6 +72,12 @@ impl Shared {
         }
         state.ticking = state.wants_ticks();
         let rung = state.refill_idle();
+        let mut stall = None;
+        if let Some(limit) = self.options.watchdog {
+            let (look, seen) = state.watch_stall(now, limit);
+            next.at(look);
+            stall = seen;
+        }
         if state.phase == Phase::Draining && state.outstanding == 0 {
             next.at(now); // What was left had been cancelled.
         }
@@ -83,6 +90,9 @@ impl Shared {
             link.ring_if_asleep();
         }
         Delivery::deliver_all(&mut deliveries);
+        if let Some(stall) = stall {
+            self.tell_of_stall(stall);
+        }
         Some(next.0)
     }
 }

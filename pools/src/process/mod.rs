@@ -15,7 +15,7 @@
 //! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`request`] and [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
 //! | and what it writes | [`output`] |
-//! | look | [`statistics`], [`dump`] |
+//! | look | [`statistics`], [`dump`], [`stall`] |
 
 pub mod admission;
 pub mod arena;
@@ -54,6 +54,7 @@ pub mod role;
 pub mod shared;
 pub mod silence;
 pub mod slices;
+pub mod stall;
 pub mod start;
 pub mod state;
 pub mod statistics;
@@ -74,6 +75,7 @@ pub use options::JobOptions;
 pub use output::{Line, Output, Stream};
 pub use pool::{ProcessPool, ShutdownReport};
 pub use slices::{Shared, SharedMut};
+pub use stall::Stall;
 pub use start::StartMethod;
 pub use statistics::{Statistics, WorkerStage, WorkerStatistics};
 pub use terms::{JobLabel, Retry};

@@ -3,7 +3,7 @@
 use crate::{end, gate, hold, kill_myself, new_pool, until, watchdog};
 use std::sync::Arc;
 use std::time::Duration;
-use threeply_pools::process::{JobPlace, ProcessPool, Retry, WorkerState};
+use threeply_pools::process::{Error, JobPlace, ProcessPool, Retry, WorkerState};
 use threeply_runtime::inspect;
 
 #[test]
@@ -239,4 +239,65 @@ fn a_thread_that_blocks_for_one_of_many_results_says_so() {
         drop(file);
         thread.join().unwrap();
     }
+}
+
+#[test]
+fn a_pool_whose_workers_are_all_stuck_while_jobs_wait_is_reported_once_a_stall() {
+    let _dog = watchdog();
+    let limit = Duration::from_millis(20);
+    let (tell, stalls) = std::sync::mpsc::channel();
+    let pool = ProcessPool::builder().workers(2).watchdog(limit);
+    let pool = pool.on_stall(move |stall| tell.send(stall.clone()).unwrap());
+    let pool = pool.build().unwrap();
+    // Jobs with a limit aren't sent along with others: the third stays in the queue.
+    let limited = pool.options().limit(Duration::from_secs(3600));
+    for _ in 0..2 {
+        let gates = [gate(), gate()];
+        let (files, paths): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
+        let stuck: Vec<_> = (paths.into_iter())
+            .map(|path| limited.submit(hold, path).unwrap())
+            .collect();
+        let line = line!() - 2;
+        let waits = limited.submit(|n: u32| n, 1).unwrap();
+        let stall = stalls.recv().unwrap();
+        assert!(stall.lasts >= limit);
+        let text = stall.to_string();
+        let site = format!("submitted at {}:{line}:", file!());
+        // In the lines of the workers, and in those of the jobs.
+        assert_eq!(text.matches(&site).count(), 4, "{text}");
+        assert!(text.contains("busy with job"), "{text}");
+        assert!(text.contains("`limit`"), "{text}");
+        drop(files);
+        stuck.into_iter().for_each(|job| job.wait().unwrap());
+        assert_eq!(waits.wait().unwrap(), 1);
+        until(|| pool.dump().jobs.is_empty());
+    }
+    end(pool);
+    // The hook is gone with the pool, and with it the sender.
+    assert_eq!(stalls.iter().count(), 0, "once each");
+}
+
+#[test]
+fn workers_behind_which_nothing_waits_are_no_stall() {
+    let _dog = watchdog();
+    let limit = Duration::from_millis(20);
+    let (tell, stalls) = std::sync::mpsc::channel();
+    let pool = ProcessPool::builder().workers(1).watchdog(limit);
+    let pool = pool.on_stall(move |stall| drop(tell.send(stall.to_string())));
+    let pool = pool.build().unwrap();
+    let (file, path) = gate();
+    let alone = pool.submit(hold, path).unwrap();
+    // Several looks go by, with nothing behind it.
+    std::thread::sleep(limit * 4);
+    drop(file);
+    alone.wait().unwrap();
+    end(pool);
+    assert_eq!(stalls.iter().next(), None);
+}
+
+#[test]
+fn a_watchdog_without_patience_is_refused() {
+    let error = ProcessPool::builder().watchdog(Duration::ZERO).build();
+    let error = error.expect_err("a limit of nothing");
+    assert!(matches!(error, Error::NoPatience), "{error}");
 }

@@ -45,6 +45,7 @@ use crate::process::job::Job;
 use crate::process::link::Link;
 use crate::process::page::RingBytes;
 use crate::process::ring::Writer;
+use crate::process::stall::Looks;
 use crate::switch::{Weakening, weakened};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -111,6 +112,8 @@ pub struct State {
     bell: Arc<EventFd>,
     /// When the supervisor is going to look around; `None` if it is about to.
     looks_at: Option<Instant>,
+    /// What the watchdog has seen.
+    pub(in crate::process) stall: Looks,
     /// Threads that wait for `changed`.
     pub waiting: usize,
     /// Tasks that wait for room in the queue, or for the end.
@@ -169,6 +172,7 @@ impl State {
             ticking: false,
             bell,
             looks_at: None,
+            stall: Looks::default(),
             waiting: 0,
             room: Room::default(),
         }
