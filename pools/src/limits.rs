@@ -77,9 +77,12 @@ pub const SPARE_ROOMS: usize = 16;
 /// won't notice the time that new memory takes.
 pub const KEEP_SPARE_ROOMS: Duration = Duration::from_secs(1);
 
-/// Forks recorded by a root that was taken for small, between two looks at the
-/// clock that may prove it large.
-pub const RECHECK_EVERY: u32 = 8;
+/// Forks recorded by a root that was taken for small, before the first look at the clock
+/// that may prove it large. From look to look they double.
+pub const RECHECK_AFTER: u32 = 8;
+
+/// Up to so many: a look costs some 60 ns, as much as ten recorded forks.
+pub const RECHECK_EVERY: u32 = 64;
 
 /// Slots of the table that remembers which roots are small. Two roots that share
 /// one are taken for small only if both are.

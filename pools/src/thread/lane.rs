@@ -211,6 +211,8 @@ pub struct Lane {
     /// How many sleepers' wake-ups were put off because the root is taken for
     /// small; counts down to the next look at the clock. 0: nothing is put off.
     pub recheck_in: Cell<u32>,
+    /// From how many that last counted down.
+    pub recheck_step: Cell<u32>,
     /// When the root began, if wake-ups are put off.
     pub root_began: Cell<Option<Instant>>,
     /// Jobs run since the injector last went first.
@@ -247,6 +249,7 @@ impl Lane {
             search_steps: Cell::default(),
             is_worker,
             recheck_in: Cell::new(0),
+            recheck_step: Cell::new(0),
             root_began: Cell::new(None),
             ticks: Cell::new(0),
         }

@@ -42,7 +42,8 @@ impl Seat {
         let now = Instant::now();
         if sites::is_small(site) {
             self.lane.turn_deaf();
-            self.lane.recheck_in.set(limits::RECHECK_EVERY);
+            self.lane.recheck_in.set(limits::RECHECK_AFTER);
+            self.lane.recheck_step.set(limits::RECHECK_AFTER);
             self.lane.root_began.set(Some(now));
         } else {
             self.lane.ask_oneself();
@@ -117,7 +118,11 @@ impl Seat {
         if lasts >= limits::WORTH_A_THEFT {
             self.lane.listen();
         }
-        self.lane.recheck_in.set(limits::RECHECK_EVERY);
+        // So that looks at the clock stay few, and a large root is found out before it
+        // has taken twice as long.
+        let step = (2 * self.lane.recheck_step.get()).min(limits::RECHECK_EVERY);
+        self.lane.recheck_step.set(step);
+        self.lane.recheck_in.set(step);
     }
 }
 
