@@ -203,6 +203,8 @@ pub enum Weakening {
     CountTheDead,
     /// `ipc::barrier`: the last party doesn't open the barrier for those asleep.
     OpenUntold,
+    /// `ipc::barrier`: a waiter looks at a death before it looks at its round.
+    BrokenBeforeRound,
     /// `ipc::queue`: a message is taken into account before it has been copied.
     CommitBeforeCopy,
     /// `Outstanding::publish`: the owner sleeps with a part of the count to itself.

@@ -592,6 +592,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/ipc/barrier.rs",
     },
     Model {
+        name: "ipc::barrier::a_death_at_the_door",
+        proves: "a party that dies behind a barrier's door breaks it, and past the door it counts",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
+        name: "ipc::barrier::a_death_at_the_door_broken",
+        proves: "twin: a waiter looks at the death before it looks at its round",
+        file: "pools/src/ipc/barrier.rs",
+    },
+    Model {
         name: "ipc::queue::messages_arrive_once_and_in_order",
         proves: "messages arrive once and in order, each side waiting for the other",
         file: "pools/src/ipc/queue.rs",

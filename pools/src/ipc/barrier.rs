@@ -105,7 +105,13 @@ impl Gate {
     }
 
     /// Whether the wait that began in `round` is over, and how.
+    ///
+    /// A round that all have come to counts, whoever dies after that: so it is looked at
+    /// first.
     fn outcome(&self, round: u32) -> Option<Result<(), Error>> {
+        if weakened(Weakening::BrokenBeforeRound) && self.is_broken() {
+            return Some(Err(Error::Broken));
+        }
         if self.round.load(Ordering::Relaxed) != round {
             let was_reset = self.reset.load(Ordering::Relaxed) == round.wrapping_add(1);
             return Some(if was_reset {
@@ -137,12 +143,19 @@ impl Gate {
     /// # Errors
     /// [`Error::Broken`], [`Error::TimedOut`]
     pub fn wait<P: Party>(&self, party: &P, deadline: Deadline) -> Result<bool, Error> {
-        let round = match self.come(party) {
-            Arrival::Last => return Ok(true),
-            Arrival::Broken => return Err(Error::Broken),
-            Arrival::Waits(round) => round,
-        };
-        let outcome = loop {
+        match self.come(party) {
+            Arrival::Last => Ok(true),
+            Arrival::Broken => Err(Error::Broken),
+            Arrival::Waits(round) => self.stay(party, round, deadline).map(|()| false),
+        }
+    }
+
+    /// Waits for the others of `round`, to which this party has come.
+    ///
+    /// # Errors
+    /// [`Error::Broken`], [`Error::TimedOut`]
+    pub fn stay<P: Party>(&self, party: &P, round: u32, deadline: Deadline) -> Result<(), Error> {
+        loop {
             let outcome = self.monitor.wait_until(
                 party,
                 &self.opened,
@@ -152,20 +165,19 @@ impl Gate {
                 |_| self.outcome(round),
             );
             match outcome {
-                Ok(outcome) => break outcome,
+                Ok(outcome) => return outcome,
                 // Other threads of this process may be parties: wait on.
                 Err(GaveUp::PeersGone) => {}
                 Err(GaveUp::TimedOut) => {
                     let mut door = self.enter(party);
                     if let Some(outcome) = self.outcome(round) {
-                        break outcome; // At the last moment.
+                        return outcome; // At the last moment.
                     }
                     self.break_it(&mut door);
-                    break Err(Error::TimedOut);
+                    return Err(Error::TimedOut);
                 }
             }
-        };
-        outcome.map(|()| false)
+        }
     }
 
     /// Takes back an arrival in `round` whose waiter was dropped.
