@@ -1,6 +1,7 @@
 //! A death costs one job, and the classic hangs.
 
 use crate::{builder, end, kill, kill_myself, new_pool, watchdog};
+use std::time::{Duration, Instant};
 use threeply_pools::process::{Cause, JobError};
 
 #[test]
@@ -43,6 +44,26 @@ fn a_death_costs_exactly_the_job_that_ran() {
             (i, other) => panic!("{i}: {other:?}"),
         }
     }
+    end(pool);
+}
+
+#[test]
+fn a_death_tells_how_long_the_job_had_run() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+    let began = Instant::now();
+    let dies = |ms: u64| -> () {
+        std::thread::sleep(Duration::from_millis(ms));
+        std::process::abort()
+    };
+    let error = pool.submit(dies, 30).unwrap().wait().unwrap_err();
+    let took = began.elapsed();
+    let ran_for = error.death().expect("died").ran_for;
+    assert!(
+        ran_for >= Duration::from_millis(30) && ran_for <= took,
+        "{ran_for:?} of {took:?}"
+    );
     end(pool);
 }
 
