@@ -132,6 +132,8 @@ pub enum Weakening {
     AdmitUnderNextLock,
     /// The supervisor plans its next look without what has become due since it looked.
     PlanWithoutLook,
+    /// The supervisor goes on reading replies without asking whether there is more to do.
+    LookUnasked,
     /// A pool that closes its door tells nobody who waits there.
     CloseUntold,
     /// A task that gives up its place in the queue's waiting room doesn't pass on that

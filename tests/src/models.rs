@@ -427,6 +427,16 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/process/state/mod.rs",
     },
     Model {
+        name: "process::due::a_change_is_looked_at",
+        proves: "a change that comes while the supervisor only reads replies makes it look around",
+        file: "pools/src/process/state/mod.rs",
+    },
+    Model {
+        name: "process::due::a_change_is_looked_at_broken",
+        proves: "twin: the supervisor doesn't ask whether there is more to do",
+        file: "pools/src/process/state/mod.rs",
+    },
+    Model {
         name: "process::end::a_job_ends_in_one_way",
         proves: "submit against death against cancel: a job is cancelled, fails or waits, never two of them",
         file: "pools/src/process/claim.rs",

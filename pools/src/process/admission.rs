@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use threeply_runtime::context::forbid_blocking;
+use threeply_runtime::context::{forbid_blocking, is_on_a_loop};
 use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 /// Where a job was sent, if at once, and whether that worker was awake.
@@ -170,7 +170,7 @@ impl Future for Admission {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = Arc::clone(&self.shared);
         let job = self.job.take().expect("not polled after it was ready");
-        let (mut state, tried) = admit(&shared, shared.lock(), job, true);
+        let (mut state, tried) = admit(&shared, shared.lock(), job, !is_on_a_loop());
         match tried {
             Tried::In(placed) => {
                 if let Some(place) = self.place.take() {

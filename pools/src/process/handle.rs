@@ -61,7 +61,7 @@ impl<R> JobHandle<R> {
             cell,
             label,
             pool: Arc::clone(pool),
-            quiet: AtomicBool::new(placed.is_some()),
+            quiet: AtomicBool::new(placed.as_ref().is_some_and(|placed| !placed.heard)),
             placed,
             awake,
             result: PhantomData,
@@ -186,7 +186,7 @@ impl<R> JobHandle<R> {
         if self.cell.is_done() {
             return true;
         }
-        if let Some(Placed { link, seq }) = &self.placed {
+        if let Some(Placed { link, seq, .. }) = &self.placed {
             if let Some(mut reader) = link.reader.take() {
                 // Superfluous rings harm nobody, so this needs no lock.
                 link.words().wake_supervisor.silence();

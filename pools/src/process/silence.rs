@@ -1,8 +1,9 @@
 //! Who is told of a worker's replies: its caller alone, or the supervisor too.
 //!
-//! A job that an idle worker gets is sent *quietly*: its caller will wait for the
-//! reply and read it, so nobody else need be woken. That is a promise of the caller,
-//! and whoever needs the reply for another reason breaks the silence:
+//! A job that an idle worker gets is sent *quietly*, unless it comes from a loop, where it
+//! can only be awaited: its caller will wait for the reply and read it, so nobody else need
+//! be woken. That is a promise of the caller, and whoever needs the reply for another
+//! reason breaks the silence:
 //!
 //! ```text
 //!            begin (quiet)                      begin (not quiet)

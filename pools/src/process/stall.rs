@@ -60,6 +60,13 @@ pub struct Looks {
     told: bool,
 }
 
+impl Looks {
+    /// Whether jobs waited at the last look, so that whether they still do counts.
+    pub fn saw_a_wait(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+}
+
 /// When to look again.
 fn next_look(now: Instant, limit: Duration) -> Option<Instant> {
     now.checked_add(limit / WATCHDOG_LOOKS)

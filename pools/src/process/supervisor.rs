@@ -20,13 +20,13 @@ use crate::process::shared::Shared;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 use threeply_runtime::io::Async;
-use threeply_runtime::time::sleep_until;
+use threeply_runtime::time::{Sleep, sleep, sleep_until};
 use threeply_runtime::{Error as LoopError, EventLoop};
 
 /// What dumps and traces call it.
@@ -163,32 +163,25 @@ async fn supervise(shared: Arc<Shared>) {
         return;
     };
     shared.oom.note();
-    let mut processes: Vec<Async<Process>> = Vec::new();
-    let mut zygote: Option<Async<Zygote>> = None;
-    while let Some(deadline) = shared.look_around(Instant::now()) {
-        let links = shared.links();
-        processes.retain(|process| {
-            let link = &process.get_ref().0;
-            links.iter().any(|other| Arc::ptr_eq(other, link))
-        });
-        for link in links {
-            let is_watched = |process: &Async<Process>| Arc::ptr_eq(&process.get_ref().0, &link);
-            if !processes.iter().any(is_watched)
-                && let Ok(process) = Async::new(Process(link))
-            {
-                processes.push(process);
-            }
-        }
-        let watched = shared.watch_zygote(&mut zygote);
-        let deadline = match watched && shared.outputs.are_read() {
-            true => deadline,
-            false => deadline.min(Instant::now() + limits::START_RETRY),
+    let mut watched = Watched {
+        bell,
+        processes: Vec::new(),
+        zygote: None,
+    };
+    while let Some(planned) = shared.look_around(Instant::now()) {
+        let (links, staff) = shared.links_and_changes();
+        let all = watched.update(links);
+        let zygote = shared.watch_zygote(&mut watched.zygote);
+        let deadline = match zygote && shared.outputs.are_read() {
+            true => planned,
+            false => planned.min(Instant::now() + limits::START_RETRY),
         };
         let deadline = match shared.refill_fork_server() {
             true => deadline,
             false => deadline.min(Instant::now() + limits::TICK),
         };
-        something_happens(&bell, &processes, zygote.as_ref(), deadline).await;
+        let is_calm = || all && shared.lock().is_calm(planned, staff);
+        watched.read_replies(shared, deadline, is_calm).await;
         // Asked for anew: the bell may have been rung by a worker that was started
         // while we slept.
         for link in &shared.links() {
@@ -199,39 +192,100 @@ async fn supervise(shared: Arc<Shared>) {
         }
     }
     // If it came to its end before it came to this.
-    shared.watch_zygote(&mut zygote);
+    shared.watch_zygote(&mut watched.zygote);
     shared.refill_fork_server();
 }
 
-/// The single wait point: the bell, the end of a process, or the deadline.
-async fn something_happens(
-    bell: &Async<Bell>,
-    processes: &[Async<Process>],
-    zygote: Option<&Async<Zygote>>,
-    deadline: Instant,
-) {
-    let mut timer = pin!(sleep_until(deadline));
-    let mut retry = pin!(sleep_until(Instant::now() + limits::START_RETRY));
-    poll_fn(|context| {
-        let mut heard = Heard::default();
-        // All are asked each time, so that each knows whom to wake.
-        heard.note(is_rung(bell, context));
-        for process in processes {
-            heard.note(has_ended(process, context));
+/// All that the supervisor waits for, but time.
+struct Watched {
+    bell: Async<Bell>,
+    processes: Vec<Async<Process>>,
+    zygote: Option<Async<Zygote>>,
+}
+
+impl Watched {
+    /// Watches these workers from now on. Returns whether all of them can be watched.
+    fn update(&mut self, links: Vec<Arc<Link>>) -> bool {
+        let wanted = links.len();
+        self.processes.retain(|process| {
+            let link = &process.get_ref().0;
+            links.iter().any(|other| Arc::ptr_eq(other, link))
+        });
+        for link in links {
+            let is_watched = |process: &Async<Process>| Arc::ptr_eq(&process.get_ref().0, &link);
+            if !self.processes.iter().any(is_watched)
+                && let Ok(process) = Async::new(Process(link))
+            {
+                self.processes.push(process);
+            }
         }
-        if let Some(zygote) = zygote {
-            heard.note(zygote_has_ended(zygote, context));
+        self.processes.len() == wanted
+    }
+
+    /// Reads replies whenever the bell rings, until there may be anything else to do.
+    ///
+    /// This is on the way of every job that a task awaits, and looking around is much
+    /// more than reading a reply: half a microsecond for a pool of one worker, with the
+    /// timers that each look makes anew. Nothing is missed: whoever changes what a look
+    /// would find does so under the pool's lock and rings after that, so after each ring
+    /// we see what was changed before it (`tests/loom/process/due.rs`).
+    async fn read_replies(&self, shared: &Shared, deadline: Instant, is_calm: impl Fn() -> bool) {
+        let mut timer = pin!(sleep_until(deadline));
+        loop {
+            if self.something_happens(timer.as_mut()).await != Woken::ByTheBell {
+                return;
+            }
+            let mut ended = false;
+            for process in &self.processes {
+                let link = &process.get_ref().0;
+                shared.pump_if_free(link);
+                ended |= link.has_ended();
+            }
+            if ended || !is_calm() {
+                return;
+            }
         }
-        if timer.as_mut().poll(context).is_ready()
-            || (heard.failed && retry.as_mut().poll(context).is_ready())
-            || heard.something
-        {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    }
+
+    /// The single wait point: the bell, the end of a process, or the deadline.
+    async fn something_happens(&self, mut timer: Pin<&mut Sleep>) -> Woken {
+        let mut retry = pin!(None);
+        poll_fn(|context| {
+            // All are asked each time, so that each knows whom to wake.
+            let mut heard = Heard::default();
+            for process in &self.processes {
+                heard.note(has_ended(process, context));
+            }
+            if let Some(zygote) = &self.zygote {
+                heard.note(zygote_has_ended(zygote, context));
+            }
+            let otherwise = heard.something;
+            heard.note(is_rung(&self.bell, context));
+            let late = timer.as_mut().poll(context).is_ready();
+            if heard.failed && retry.is_none() {
+                retry.set(Some(sleep(limits::START_RETRY)));
+            }
+            let retries = retry.as_mut().as_pin_mut();
+            let retries = heard.failed && retries.is_some_and(|r| r.poll(context).is_ready());
+            if late || retries || otherwise {
+                Poll::Ready(Woken::Otherwise)
+            } else if heard.something {
+                Poll::Ready(Woken::ByTheBell)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// What has ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// The bell, and nothing else.
+    ByTheBell,
+    /// The end of a process, the deadline, or a descriptor that can't be watched now.
+    Otherwise,
 }
 
 /// What those who were asked said.
@@ -319,13 +373,15 @@ impl Shared {
 
     /// The links of all workers that there are.
     pub fn links(&self) -> Vec<Arc<Link>> {
+        self.links_and_changes().0
+    }
+
+    /// The links of all workers that there are, and how often that has changed by then.
+    fn links_and_changes(&self) -> (Vec<Arc<Link>>, u64) {
         let state = self.lock();
-        state
-            .workers
-            .iter()
-            .flatten()
-            .map(|worker| Arc::clone(&worker.link))
-            .collect()
+        let workers = state.workers.iter().flatten();
+        let links = workers.map(|worker| Arc::clone(&worker.link)).collect();
+        (links, state.changes_of_staff())
     }
 
     /// Asks for the supervisor's bell on behalf of a job whose caller doesn't read the

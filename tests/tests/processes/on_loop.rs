@@ -1,8 +1,10 @@
 //! The supervisor on the event loop of the caller.
 
-use crate::{builder, watchdog};
+use crate::{builder, kill, watchdog};
 use std::time::Duration;
-use threeply_pools::process::{Error, JobError};
+use threeply_pools::ipc::Barrier;
+use threeply_pools::process::{Error, JobError, ProcessPool};
+use threeply_runtime::time::sleep;
 
 #[test]
 fn jobs_are_awaited_on_the_loop_that_hosts_the_supervisor() {
@@ -29,6 +31,84 @@ fn jobs_are_awaited_on_the_loop_that_hosts_the_supervisor() {
         let report = pool.shutdown_async(Duration::from_secs(20)).await;
         assert_eq!((report.completed, report.failed), (501, 1));
     });
+}
+
+/// Round trips that give the supervisor nothing to do but to read replies.
+async fn awaited(pool: &ProcessPool) {
+    for n in 0..20u32 {
+        let job = pool.submit(|n: u32| n + 1, n).unwrap();
+        assert_eq!(job.await.unwrap(), n + 1);
+    }
+}
+
+#[test]
+fn a_supervisor_that_reads_replies_notices_all_else() {
+    let _dog = watchdog();
+    threeply_runtime::block_on(async {
+        let pool = builder()
+            .workers(1)
+            .jobs_per_worker(70)
+            .build_on_loop()
+            .unwrap();
+        awaited(&pool).await;
+        kill(pool.worker_pids()[0]);
+        awaited(&pool).await; // by another worker
+        let strict = pool.options().limit(Duration::from_millis(10));
+        let late = strict.submit(|_: ()| std::thread::park(), ()).unwrap();
+        assert!(matches!(late.await, Err(JobError::TimedOut { .. })));
+        awaited(&pool).await;
+        pool.resize(3).unwrap();
+        // Two at a time, which meet only in two workers.
+        let meet = Barrier::new(2).unwrap();
+        let pairs = |meet: Barrier| meet.wait().map(drop).map_err(|e| e.to_string());
+        let jobs = [(); 2].map(|()| pool.submit(pairs, meet.clone()).unwrap());
+        for job in jobs {
+            job.await.unwrap().unwrap();
+        }
+        pool.resize(1).unwrap();
+        for _ in 0..5 {
+            awaited(&pool).await; // Wears a worker out.
+        }
+        let report = pool.shutdown_async(Duration::from_secs(20)).await;
+        assert_eq!((report.failed, report.workers_died), (1, 2), "{report:?}");
+    });
+}
+
+#[test]
+fn an_idle_pool_does_not_run() {
+    let _dog = watchdog();
+    threeply_runtime::block_on(async {
+        let pool = builder().workers(2).build_on_loop().unwrap();
+        awaited(&pool).await;
+        let runs = || -> u64 {
+            let workers = pool.worker_pids().into_iter().map(switches).sum::<u64>();
+            workers + threeply_runtime::stats().unwrap().turns
+        };
+        // On a busy machine it takes a while until both workers are up and sleep.
+        for _ in 0..20 {
+            let before = runs();
+            sleep(Duration::from_millis(200)).await;
+            if runs() - before <= 3 {
+                return; // Our own sleep is a turn or two.
+            }
+        }
+        panic!("an idle pool wakes up again and again");
+    });
+}
+
+/// How often the threads of a process have been taken off a processor.
+fn switches(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let statuses = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")));
+    let counts = statuses.flat_map(|status| {
+        let status = status.unwrap_or_default();
+        let counts = status.lines().filter_map(|line| {
+            let (_, count) = line.split_once("ctxt_switches:")?;
+            Some(count.trim().parse::<u64>().unwrap())
+        });
+        counts.collect::<Vec<_>>()
+    });
+    counts.sum()
 }
 
 #[test]

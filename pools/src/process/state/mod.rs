@@ -114,6 +114,8 @@ pub struct State {
     looks_at: Option<Instant>,
     /// What the watchdog has seen.
     pub(in crate::process) stall: Looks,
+    /// How often a worker has come, come up, or gone.
+    changes_of_staff: u64,
     /// Threads that wait for `changed`.
     pub waiting: usize,
     /// Tasks that wait for room in the queue, or for the end.
@@ -140,6 +142,8 @@ pub struct Placed {
     pub link: Arc<Link>,
     /// As which number.
     pub seq: u64,
+    /// Whether the supervisor is told of the reply without being asked.
+    pub heard: bool,
 }
 
 impl State {
@@ -173,6 +177,7 @@ impl State {
             bell,
             looks_at: None,
             stall: Looks::default(),
+            changes_of_staff: 0,
             waiting: 0,
             room: Room::default(),
         }
@@ -186,6 +191,7 @@ impl State {
         // First, so that workers which are known to run are preferred.
         self.idle.insert(0, slot);
         self.tally.started += 1;
+        self.changes_of_staff += 1;
     }
 
     /// The worker behind `link`, unless it has been replaced.
@@ -197,6 +203,7 @@ impl State {
     /// Takes a worker out, for good.
     pub fn remove(&mut self, link: &Arc<Link>) -> Option<Worker> {
         self.worker(link)?;
+        self.changes_of_staff += 1;
         self.idle.retain(|&slot| slot != link.slot);
         self.workers[link.slot].take()
     }
@@ -221,6 +228,41 @@ impl State {
         }
         self.looks_at = Some(due);
         due
+    }
+
+    /// How often a worker has come, come up, or gone: who knows this number knows whom it
+    /// watches.
+    pub fn changes_of_staff(&self) -> u64 {
+        self.changes_of_staff
+    }
+
+    /// Whether a look around, of which one was planned for `planned` when there had been
+    /// `staff` changes of staff, would find nothing to do now, and plan no earlier one. Whatever
+    /// `look_around` looks at is asked for here; when in doubt, the answer is no.
+    ///
+    /// A limit on the front job counts, though its time was planned for. When an idle
+    /// worker may go doesn't: it can only have become later.
+    pub fn is_calm(&self, planned: Instant, staff: u64) -> bool {
+        if weakened(Weakening::LookUnasked) {
+            return true;
+        }
+        let at_work = |worker: &Worker| {
+            worker.stage == Stage::Ready
+                && worker.verdict.is_none()
+                && !worker.retiring
+                && worker.front().is_none_or(|sent| !sent.job.is_limited())
+        };
+        self.phase == Phase::Open
+            && self.changes_of_staff == staff
+            && self.looks_at == Some(planned)
+            && self.queue.is_empty()
+            && self.later.is_empty()
+            && self.broken.is_none()
+            && !self.ticking
+            && !self.wants_ticks()
+            && !self.stall.saw_a_wait()
+            && !self.lacks_staff()
+            && self.workers.iter().flatten().all(at_work)
     }
 
     /// Whether nothing is left: no job, no worker.

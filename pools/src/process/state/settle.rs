@@ -138,6 +138,7 @@ impl State {
         }
         if let Stage::Starting { .. } = worker.stage {
             worker.stage = Stage::Ready;
+            self.changes_of_staff += 1;
             // What its start took isn't its job's fault.
             self.front_begins(link.slot, Instant::now());
             emit(Kind::WorkerReady, line!(), u64::from(link.pid), 0);
