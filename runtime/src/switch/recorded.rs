@@ -11,6 +11,7 @@
 //! panics: what the destructors do then is no part of the story.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
@@ -39,8 +40,8 @@ pub struct Step {
 struct History {
     steps: Vec<Step>,
     objects: Vec<Object>,
-    /// Where the next lock is said to be taken.
-    lock_at: Option<&'static Location<'static>>,
+    /// Where each thread's next lock is said to be taken.
+    lock_at: BTreeMap<usize, &'static Location<'static>>,
 }
 
 /// What something has an address for.
@@ -69,8 +70,8 @@ pub fn steps() -> Vec<Step> {
 /// The next lock is taken on behalf of whoever called this function's caller.
 #[track_caller]
 pub fn next_lock_is_the_callers() {
-    let place = Location::caller();
-    HISTORY.with_borrow_mut(|history| history.lock_at = Some(place));
+    let (thread, place) = (this_thread(), Location::caller());
+    HISTORY.with_borrow_mut(|history| history.lock_at.insert(thread, place));
 }
 
 /// What an operation did to an atomic's value.
@@ -94,9 +95,7 @@ fn note_at(
     if std::thread::panicking() {
         return;
     }
-    // "ThreadId(2)" is all that loom tells.
-    let thread = format!("{:?}", loom::thread::current().id());
-    let thread = thread.trim_matches(|c: char| !c.is_ascii_digit());
+    let thread = this_thread();
     HISTORY.with_borrow_mut(|history| {
         let object = object.map(|address| history.number(address));
         let latest = object.map(|number| &mut history.objects[number].latest);
@@ -109,13 +108,20 @@ fn note_at(
             _ => false,
         };
         history.steps.push(Step {
-            thread: thread.parse().unwrap_or_default(),
+            thread,
             object,
             what: what.to_string(),
             is_stale,
             place,
         });
     });
+}
+
+fn this_thread() -> usize {
+    // "ThreadId(2)" is all that loom tells.
+    let thread = format!("{:?}", loom::thread::current().id());
+    let number = thread.trim_matches(|c: char| !c.is_ascii_digit());
+    number.parse().unwrap_or_default()
 }
 
 impl History {
@@ -390,7 +396,8 @@ impl<T: ?Sized> Mutex<T> {
 
     #[track_caller]
     fn locked<'a>(&'a self, guard: loom::sync::MutexGuard<'a, T>, how: &str) -> MutexGuard<'a, T> {
-        let on_behalf_of = HISTORY.with_borrow_mut(|history| history.lock_at.take());
+        let thread = this_thread();
+        let on_behalf_of = HISTORY.with_borrow_mut(|history| history.lock_at.remove(&thread));
         let locked_at = on_behalf_of.unwrap_or(Location::caller());
         let what = format_args!("{how}");
         note_at(Some(self.address()), what, &Access::Neither, locked_at);
