@@ -189,13 +189,23 @@ async fn awaited(pool: &ProcessPool, iters: u64) -> Duration {
 /// 64 bytes there and back over two pipes, both processes asleep while they wait.
 fn pipe_pingpong(ctx: &Ctx) -> Duration {
     let helper = placed(ctx.pin, || Helper::start(ECHO));
+    tight(ctx, |i| there_and_back(&helper, i))
+}
+
+/// The same at the gaps of `sparse`: what it costs to wake two processes that sleep
+/// where they like, on processors that sleep, too.
+fn pipe_sparse(ctx: &Ctx) -> f64 {
+    let helper = Helper::start(ECHO);
+    assert_eq!(there_and_back(&helper, 0), 1); // It has started.
+    sparse(ctx, |i| there_and_back(&helper, i))
+}
+
+fn there_and_back(helper: &Helper, i: u64) -> u64 {
     let mut message = [0u8; 64];
-    tight(ctx, |i| {
-        message[..8].copy_from_slice(&(i + 1).to_ne_bytes());
-        helper.write(&message);
-        assert_eq!(helper.read(&mut message), 64);
-        u64::from_ne_bytes(message[..8].try_into().expect("eight bytes"))
-    })
+    message[..8].copy_from_slice(&(i + 1).to_ne_bytes());
+    helper.write(&message);
+    assert_eq!(helper.read(&mut message), 64);
+    u64::from_ne_bytes(message[..8].try_into().expect("eight bytes"))
 }
 
 /// The rows of this file.
@@ -243,16 +253,20 @@ pub fn workloads() -> Vec<Workload> {
         .per_op("procspawn", procspawn_tight)
         .python("python-ppe", "pool.py", &["ppe", "tight"])
         .python("python-mp", "pool.py", &["mp", "tight"]),
-        row("submit_sparse", "tiny job, submit and wait, 2 ms apart")
-            .workers(2)
-            .takes(1.5)
-            .bar(Bar::TimesPython(15.0))
-            .bar(Bar::Times("procspawn", 5.0))
-            .once("threeply", submit_sparse)
-            .once("threeply-asleep", submit_sparse_asleep)
-            .once("procspawn", procspawn_sparse)
-            .python("python-ppe", "pool.py", &["ppe", "sparse"])
-            .python("python-mp", "pool.py", &["mp", "sparse"]),
+        row(
+            "submit_sparse",
+            "tiny job, submit and wait, 2 ms apart (limit: 64 bytes over two pipes)",
+        )
+        .workers(2)
+        .takes(1.5)
+        .bar(Bar::TimesPython(15.0))
+        .bar(Bar::Times("procspawn", 5.0))
+        .once("threeply", submit_sparse)
+        .once("threeply-asleep", submit_sparse_asleep)
+        .once("procspawn", procspawn_sparse)
+        .once("limit", pipe_sparse)
+        .python("python-ppe", "pool.py", &["ppe", "sparse"])
+        .python("python-mp", "pool.py", &["mp", "sparse"]),
         asleep("submit_asleep_same", Pin::Same),
         asleep("submit_asleep_apart", Pin::Apart),
         on_loop("submit_async_same", Pin::Same),
