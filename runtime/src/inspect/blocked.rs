@@ -10,7 +10,7 @@
 //! and nobody knows what would hold it up.
 //!
 //! What a thread waits for is either said once ([`until`]: that job, whatever becomes of
-//! it), or asked for at each dump ([`while_asked`]): who holds a lock, and who stands in
+//! it), or asked for at each dump (`while_asked`): who holds a lock, and who stands in
 //! front, changes while one sleeps, and what was true when one fell asleep would make
 //! deadlocks that aren't there.
 //!

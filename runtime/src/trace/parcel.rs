@@ -11,7 +11,7 @@
 //! read is checked as if an enemy had packed it: every index exists, or there is no
 //! trace.
 //!
-//! Read before: [`super::causality`]. Next: [`super::merge`].
+//! Read before: `causality.rs`. Next: `merge.rs`.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
