@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::engines::{Pool, on_every_pool};
@@ -53,72 +53,150 @@ fn install<P: Pool>(ctx: &Ctx) -> Duration {
 }
 
 /// The bare hand-over: two threads in turns, each asleep on a futex meanwhile.
-fn futex_handoff(ctx: &Ctx) -> Duration {
-    let iters = ctx.iters as u32;
-    let words = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
-    let theirs = words.clone();
-    let pin = ctx.pin;
-    let other = thread::spawn(move || {
-        if pin == Pin::Apart {
-            sys::pin(1);
-        }
-        for turn in 0..iters {
-            while theirs.0.load(SeqCst) == turn {
-                sys::futex_wait(&theirs.0, turn);
+struct Handoff {
+    /// The turns that were begun, and those that the other thread has answered.
+    words: Arc<(AtomicU32, AtomicU32)>,
+    turn: u32,
+    other: JoinHandle<()>,
+}
+
+impl Handoff {
+    fn start(turns: u32, pin: Pin) -> Handoff {
+        let words = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+        let theirs = words.clone();
+        let other = thread::spawn(move || {
+            if pin == Pin::Apart {
+                sys::pin(1);
             }
-            theirs.1.store(turn + 1, SeqCst);
-            sys::futex_wake(&theirs.1);
+            for turn in 0..turns {
+                while theirs.0.load(SeqCst) == turn {
+                    sys::futex_wait(&theirs.0, turn);
+                }
+                theirs.1.store(turn + 1, SeqCst);
+                sys::futex_wake(&theirs.1);
+            }
+        });
+        if pin == Pin::Apart {
+            sys::pin(0);
         }
-    });
-    if pin == Pin::Apart {
-        sys::pin(0);
+        let turn = 0;
+        Handoff { words, turn, other }
     }
-    let began = Instant::now();
-    for turn in 0..iters {
-        words.0.store(turn + 1, SeqCst);
-        sys::futex_wake(&words.0);
-        while words.1.load(SeqCst) == turn {
-            sys::futex_wait(&words.1, turn);
+
+    fn there_and_back(&mut self) {
+        let turn = self.turn;
+        self.words.0.store(turn + 1, SeqCst);
+        sys::futex_wake(&self.words.0);
+        while self.words.1.load(SeqCst) == turn {
+            sys::futex_wait(&self.words.1, turn);
         }
+        self.turn = turn + 1;
+    }
+
+    fn end(self) {
+        self.other.join().expect("it ends");
+    }
+}
+
+fn futex_handoff(ctx: &Ctx) -> Duration {
+    let mut handoff = Handoff::start(ctx.iters as u32, ctx.pin);
+    let began = Instant::now();
+    for _ in 0..ctx.iters {
+        handoff.there_and_back();
     }
     let elapsed = began.elapsed();
-    other.join().expect("it ends");
+    handoff.end();
     elapsed
 }
 
-/// Spawns a job and waits for it, 2 ms apart; the median of one wait.
-fn spawn_and_wait_sparse<P: Pool>(ctx: &Ctx) -> f64 {
-    let pool = P::new(ctx.workers);
-    let times: Vec<f64> = (0..ctx.size.pick(10, 100, 500))
+/// Does it `count` times with such gaps; the median of one time, in µs.
+fn spaced(gap: Duration, count: u32, mut once: impl FnMut(u32)) -> f64 {
+    let times: Vec<f64> = (0..count)
         .map(|i| {
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(gap);
             let began = Instant::now();
-            assert_eq!(pool.spawn_and_wait(move || black_box(i)), i);
+            once(i);
             began.elapsed().as_secs_f64() * 1e6
         })
         .collect();
     median(&times)
 }
 
-/// 64 jobs of 20 µs, every 5 ms; the median of the time until all are done.
+const SPARSE: Duration = Duration::from_millis(2);
+
+fn sparse_count(ctx: &Ctx) -> u32 {
+    ctx.size.pick(10, 100, 500)
+}
+
+/// Spawns a job and waits for it.
+fn spawn_and_wait_sparse<P: Pool>(ctx: &Ctx) -> f64 {
+    let pool = P::new(ctx.workers);
+    spaced(SPARSE, sparse_count(ctx), |i| {
+        assert_eq!(pool.spawn_and_wait(move || black_box(i)), i);
+    })
+}
+
+fn futex_handoff_sparse(ctx: &Ctx) -> f64 {
+    let count = sparse_count(ctx);
+    let mut handoff = Handoff::start(count, ctx.pin);
+    let time = spaced(SPARSE, count, |_| handoff.there_and_back());
+    handoff.end();
+    time
+}
+
+/// 20 µs where a round takes about 2 ns.
+fn burst_job() {
+    black_box(compute(10_000));
+}
+
+/// Jobs in a burst.
+const BURST: u64 = 64;
+
+const BETWEEN_BURSTS: Duration = Duration::from_millis(5);
+
+fn burst_count(ctx: &Ctx) -> u32 {
+    ctx.size.pick(5, 50, 250)
+}
+
+/// 64 jobs of 20 µs.
 fn bursts<P: Pool>(ctx: &Ctx) -> f64 {
     let pool = P::new(ctx.workers);
     let done = AtomicU64::new(0);
-    let count = ctx.size.pick(5, 50, 250);
-    let times: Vec<f64> = (0..count)
-        .map(|_| {
-            thread::sleep(Duration::from_millis(5));
-            let began = Instant::now();
-            pool.scope(64, |_| {
-                // 20 µs where a round takes about 2 ns.
-                black_box(compute(10_000));
-                done.fetch_add(1, SeqCst);
-            });
-            began.elapsed().as_secs_f64() * 1e6
+    let count = burst_count(ctx);
+    let time = spaced(BETWEEN_BURSTS, count, |_| {
+        pool.scope(BURST as usize, |_| {
+            burst_job();
+            done.fetch_add(1, SeqCst);
+        });
+    });
+    assert_eq!(done.into_inner(), BURST * u64::from(count));
+    time
+}
+
+/// Half of the jobs each by the caller and one other thread, which sleeps in between.
+fn bursts_split(ctx: &Ctx) -> f64 {
+    let half = || (0..BURST / 2).for_each(|_| burst_job());
+    let count = burst_count(ctx);
+    let (begun, done) = (AtomicU32::new(0), AtomicU32::new(0));
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            for burst in 0..count {
+                while begun.load(SeqCst) == burst {
+                    thread::park();
+                }
+                half();
+                done.store(burst + 1, SeqCst);
+            }
+        });
+        spaced(BETWEEN_BURSTS, count, |burst| {
+            begun.store(burst + 1, SeqCst);
+            other.thread().unpark();
+            half();
+            while done.load(SeqCst) == burst {
+                std::hint::spin_loop();
+            }
         })
-        .collect();
-    assert_eq!(done.into_inner(), 64 * count);
-    median(&times)
+    })
 }
 
 /// CPU time of a pool in two seconds without work, after it had some.
@@ -184,25 +262,27 @@ pub fn workloads() -> Vec<Workload> {
             row(
                 "spawn_and_wait_sparse",
                 Unit::Us,
-                "spawn a job, then wait for it, 2 ms apart"
+                "spawn a job, then wait for it, 2 ms apart (limit: futex hand-off)"
             )
             .takes(1.3)
             .bar(Bar::Times("rayon", 2.0)),
             Once,
             spawn_and_wait_sparse
         )
+        .once("limit", futex_handoff_sparse)
         .without("chili", "has no spawn"),
         on_every_pool!(
             row(
                 "bursts",
                 Unit::Us,
-                "64 jobs of 20 µs every 5 ms, until all are done"
+                "64 jobs of 20 µs every 5 ms, until all are done (limit: two std threads)"
             )
             .takes(1.5)
             .bar(Bar::Times("rayon", 1.4)),
             Once,
             bursts
         )
+        .once("limit", bursts_split)
         .without("chili", "has no spawn"),
         on_every_pool!(
             row(
