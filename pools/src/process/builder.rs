@@ -254,7 +254,7 @@ impl Builder {
     /// Where the stdout of workers goes; by default to this process's own.
     ///
     /// ```
-    /// use std::sync::{Arc, LazyLock, Mutex};
+    /// use std::sync::{Arc, Mutex};
     /// use threeply_pools::process::{Output, ProcessPool};
     ///
     /// let lines = Arc::new(Mutex::new(Vec::new()));

@@ -54,10 +54,10 @@ pub enum StartMethod {
     #[default]
     Exec,
     /// This executable is started once more as a small process that does nothing but
-    /// fork: a few hundred microseconds a worker, however large this process is; and a
-    /// hundred for the first that is started after a pause, since one child more than
+    /// fork: half a millisecond a worker, however large this process is; and half of that
+    /// for the first that is started after a pause, since one child more than
     /// there are workers always waits in advance (`threeply-spare` in lists of processes;
-    /// some hundred kilobytes, no processor time).
+    /// half a megabyte, no processor time).
     ///
     /// Workers have environment, working directory, limits and processor affinity of
     /// the moment when the fork server was started (with the first pool that uses

@@ -86,46 +86,18 @@ impl Trace {
         out.number(self.length_ns);
         out.number(self.lost);
         out.number(self.names_lost);
-        out.number(self.lanes.len() as u64);
-        for lane in &self.lanes {
-            out.number(lane.pid.into());
-            out.number(lane.tid.into());
-            out.text(&lane.name);
-            out.one_of(&LANE_KINDS, &lane.kind);
-            out.text(&lane.run);
-            out.number(lane.events as u64);
-            out.number(lane.lost);
-        }
-        out.number(self.subjects.len() as u64);
-        for subject in &self.subjects {
-            out.number(subject.pid.into());
-            out.one_of(&WHATS, &subject.what);
-            out.number(subject.number);
-            out.maybe_text(subject.name.as_deref());
-            out.maybe_text(subject.site.as_deref());
-        }
-        out.number(self.events.len() as u64);
+        out.list(&self.lanes, Packer::lane);
+        out.list(&self.subjects, Packer::subject);
         let mut before_ns = 0;
-        for event in &self.events {
-            out.number(event.start_ns - before_ns);
+        out.list(&self.events, |out, event| {
+            out.event(event, before_ns);
             before_ns = event.start_ns;
-            out.maybe(event.end_ns.map(|end| (end - event.start_ns) as usize));
-            out.number(event.kind as u64);
-            out.number(event.lane as u64);
-            out.number(event.line.into());
-            out.number(event.end_line.into());
-            out.maybe(event.subject);
-            out.maybe(event.inside);
-            out.number(event.a);
-            out.number(event.b);
-            out.number(event.result);
-        }
-        out.number(self.arrows.len() as u64);
-        for arrow in &self.arrows {
+        });
+        out.list(&self.arrows, |out, arrow| {
             out.number(arrow.from as u64);
             out.number(arrow.to as u64);
             out.one_of(&ARROW_KINDS, &arrow.kind);
-        }
+        });
         out.0
     }
 
@@ -144,6 +116,44 @@ impl Trace {
 struct Packer(Vec<u8>);
 
 impl Packer {
+    fn lane(&mut self, lane: &Lane) {
+        self.number(lane.pid.into());
+        self.number(lane.tid.into());
+        self.text(&lane.name);
+        self.one_of(&LANE_KINDS, &lane.kind);
+        self.text(&lane.run);
+        self.number(lane.events as u64);
+        self.number(lane.lost);
+    }
+
+    fn subject(&mut self, subject: &Subject) {
+        self.number(subject.pid.into());
+        self.one_of(&WHATS, &subject.what);
+        self.number(subject.number);
+        self.maybe_text(subject.name.as_deref());
+        self.maybe_text(subject.site.as_deref());
+    }
+
+    /// One that begins no earlier than the one before it.
+    fn event(&mut self, event: &Event, before_ns: u64) {
+        self.number(event.start_ns - before_ns);
+        self.maybe(event.end_ns.map(|end| (end - event.start_ns) as usize));
+        self.number(event.kind as u64);
+        self.number(event.lane as u64);
+        self.number(event.line.into());
+        self.number(event.end_line.into());
+        self.maybe(event.subject);
+        self.maybe(event.inside);
+        self.number(event.a);
+        self.number(event.b);
+        self.number(event.result);
+    }
+
+    fn list<T>(&mut self, items: &[T], mut pack: impl FnMut(&mut Self, &T)) {
+        self.number(items.len() as u64);
+        items.iter().for_each(|item| pack(self, item));
+    }
+
     fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);

@@ -145,7 +145,7 @@ pub(super) fn let_time_pass() {
 }
 
 /// Where an event's time comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Stamp {
     /// The clock.
     Now,
