@@ -19,7 +19,7 @@ use super::error::Error;
 use super::limits::FIRST_FD;
 use super::message;
 use crate::process::text::Text;
-use crate::process::worker::serve::{guard, leave};
+use crate::process::worker::end::{guard, leave};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -18,12 +18,13 @@
 use crate::process::error::{Cause, Death, JobError, LastOutput, StartFailure};
 use crate::process::job::Job;
 use crate::process::limits;
-use crate::process::link::{Link, ReplyReader};
+use crate::process::link::Link;
+use crate::process::reader::ReplyReader;
 use crate::process::shared::Shared;
 use crate::process::start::Begun;
 use crate::process::state::{Delivery, Phase, Reason, Stage, State, Verdict, Worker};
+use crate::process::worker::end::exit;
 use crate::process::worker::last_words::LastWords;
-use crate::process::worker::serve::exit;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::thread;

@@ -4,10 +4,11 @@
 
 use crate::ipc::travel::{self, Baggage};
 use crate::process::arena::Arena;
-use crate::process::codec::{Bytes, CodecError, Encoded, Sink, check_baggage};
+use crate::process::codec::{Bytes, CodecError, check_baggage};
 use crate::process::error::Error;
 use crate::process::job::Arguments;
 use crate::process::limits::SHORT;
+use crate::process::sink::{Encoded, Sink};
 use crate::process::text::Text;
 use crate::process::trampoline::Call;
 use serde::Serialize;

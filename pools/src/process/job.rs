@@ -7,8 +7,9 @@
 use crate::ipc::travel::Baggage;
 use crate::process::arena::{Arena, Extent};
 use crate::process::cell::{Cell, Outcome};
-use crate::process::codec::{Bytes, Encoded};
+use crate::process::codec::Bytes;
 use crate::process::limits::BODY_MAX;
+use crate::process::sink::Encoded;
 use crate::process::terms::{JobLabel, Retry, Terms};
 use crate::process::wire;
 use std::fmt;

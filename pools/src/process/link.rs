@@ -12,20 +12,17 @@
 //! Whoever leaves the reader looks once more for what may have come meanwhile
 //! ([`super::role`]): those who found it taken have gone away and rely on it.
 //!
-//! Read before this: [`super::page`]. Read after it: [`super::pump`].
+//! Read before this: [`super::page`] and [`super::reader`]. Read after it: [`super::pump`].
 
-use crate::process::codec::Bytes;
 use crate::process::control_group::ControlGroup;
-use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
 use crate::process::job::Job;
 use crate::process::kin;
-use crate::process::limits::BODY_MAX;
 use crate::process::output::stream::Source;
 use crate::process::page::{Mapping, RingBytes, Words, reply_counters};
 use crate::process::passing::{self, Lost};
-use crate::process::ring::{Corrupt, Reader, Writer};
+use crate::process::reader::ReplyReader;
+use crate::process::ring::Writer;
 use crate::process::role::Role;
-use crate::process::state::Delivery;
 use crate::process::traced::adopt_worker;
 use crate::process::worker::last_words::LastWords;
 use crate::spin::Spin;
@@ -106,11 +103,7 @@ impl Link {
     /// Makes the link and the writer of its requests.
     pub fn new(parts: Parts) -> (Link, Writer<RingBytes>) {
         let writer = Writer::new(RingBytes::requests(&parts.memory));
-        let reader = ReplyReader {
-            ring: Reader::new(RingBytes::replies(&parts.memory)),
-            frames: Vec::new(),
-            deliveries: Vec::new(),
-        };
+        let reader = ReplyReader::new(RingBytes::replies(&parts.memory));
         let traced = adopt_worker(parts.pid, &parts.memory);
         let link = Link {
             _traced: traced,
@@ -383,75 +376,4 @@ impl Link {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|broken| broken.into_inner())
-}
-
-/// A frame that was copied out of the ring.
-pub type Frame = (Header, Bytes);
-
-/// The right to read a worker's replies.
-#[derive(Debug)]
-pub struct ReplyReader {
-    ring: Reader<RingBytes>,
-    /// Room for what is being read, and for what comes of it; empty between two pumps.
-    pub(super) frames: Vec<Frame>,
-    pub(super) deliveries: Vec<Delivery>,
-}
-
-/// The worker sent what no worker sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Garbage;
-
-impl From<Corrupt> for Garbage {
-    fn from(_: Corrupt) -> Garbage {
-        Garbage
-    }
-}
-
-impl ReplyReader {
-    /// Copies out the next reply, if there is one.
-    ///
-    /// # Errors
-    /// [`Garbage`] if the ring's counters or the frame can't be.
-    pub fn next(&mut self, words: &Words) -> Result<Option<Frame>, Garbage> {
-        let counters = reply_counters(words);
-        let available = self.ring.available(&counters)?;
-        if available == 0 {
-            return Ok(None);
-        }
-        if available < HEADER_LEN {
-            return Err(Garbage);
-        }
-        let (header, used) = self.header().ok_or(Garbage)?;
-        // Workers publish whole frames.
-        if used > available {
-            return Err(Garbage);
-        }
-        Ok(Some((header, self.body(words, used))))
-    }
-
-    /// Copies out the reply of job `seq`, which is known to stand here, of a worker that
-    /// is dead and whose counters can't be believed.
-    pub fn salvage(&mut self, words: &Words, seq: u64) -> Option<Frame> {
-        let (header, used) = self.header()?;
-        (header.seq == seq).then(|| (header, self.body(words, used)))
-    }
-
-    /// The header that comes next, and the length of its frame.
-    fn header(&self) -> Option<(Header, usize)> {
-        let mut header = [0; HEADER_LEN];
-        self.ring.peek(0, &mut header);
-        match frame::parse(&header, BODY_MAX) {
-            Ok(Parsed::Incomplete { need } | Parsed::Frame { used: need, .. }) => {
-                Some((Header::from_bytes(header), need))
-            }
-            Err(_) => None,
-        }
-    }
-
-    fn body(&mut self, words: &Words, used: usize) -> Bytes {
-        let mut body = Bytes::from_elem(0, used - HEADER_LEN);
-        self.ring.peek(HEADER_LEN, &mut body);
-        self.ring.advance(&reply_counters(words), used);
-        body
-    }
 }

@@ -6,12 +6,12 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | submit | [`builder`], [`pool`], [`options`] with [`terms`], [`encode`] with [`codec`] and [`arena`], [`text`] with [`trampoline`] |
+//! | submit | [`builder`], [`pool`], [`options`] with [`terms`], [`encode`] with [`sink`], [`codec`] and [`arena`], [`text`] with [`trampoline`] |
 //! | or many at once | [`map`] |
 //! | queue or send | [`admission`], [`shared`], [`state`], [`job`], [`link`] |
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`]; descriptors by [`passing`], [`slices`] |
 //! | run | [`worker`], [`claim`] |
-//! | reply | [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`](crate::spin) |
+//! | reply | [`reader`], [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`](crate::spin) |
 //! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`request`] and [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
 //! | and what it writes | [`output`] |
@@ -47,12 +47,14 @@ pub mod page;
 pub mod passing;
 pub mod pool;
 pub mod pump;
+pub mod reader;
 pub mod reply;
 pub mod request;
 pub mod ring;
 pub mod role;
 pub mod shared;
 pub mod silence;
+pub mod sink;
 pub mod slices;
 pub mod stall;
 pub mod start;

@@ -10,7 +10,8 @@
 //! [`super::death`] and [`super::supervisor`].
 
 use crate::process::limits;
-use crate::process::link::{Link, ReplyReader};
+use crate::process::link::Link;
+use crate::process::reader::ReplyReader;
 use crate::process::shared::Shared;
 use crate::process::state::{Delivery, Phase};
 use std::sync::Arc;

@@ -13,7 +13,8 @@
 #![allow(unsafe_code)] // turns addresses back into function pointers
 
 use crate::ipc::travel::{self, Baggage};
-use crate::process::codec::{CodecError, Sink, check_baggage, decode};
+use crate::process::codec::{CodecError, check_baggage, decode};
+use crate::process::sink::Sink;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;

@@ -3,7 +3,7 @@
 use crate::{builder, kill, watchdog};
 use std::time::Duration;
 use threeply_pools::ipc::Barrier;
-use threeply_pools::process::{Error, JobError, ProcessPool};
+use threeply_pools::process::{Error, JobError, ProcessPool, as_completed};
 use threeply_runtime::time::sleep;
 
 #[test]
@@ -131,4 +131,49 @@ fn a_pool_ends_with_the_loop_that_hosts_it() {
     assert!(matches!(outcome, Err(JobError::ShutDown)), "{outcome:?}");
     assert!(matches!(pool.submit(|n: u8| n, 1), Err(Error::ShutDown)));
     assert!(pool.worker_pids().is_empty());
+}
+
+/// What a panic says.
+fn panic_of(what: impl FnOnce()) -> String {
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
+    *panicked.unwrap_err().downcast::<String>().unwrap()
+}
+
+#[test]
+fn whatever_would_wait_for_the_loop_that_it_blocks_says_so_instead() {
+    let _dog = watchdog();
+    threeply_runtime::block_on(async {
+        let pool = builder().workers(1).queue_jobs(8).build_on_loop().unwrap();
+        let nap = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
+        let advised = |what: &dyn Fn(), advice: &str| {
+            let said = panic_of(what);
+            assert!(said.contains("would block the event loop"), "{said}");
+            assert!(said.contains(advice), "{said}");
+        };
+        advised(&|| drop(pool.map(nap, [1]).next()), "submit_async(..)");
+        advised(
+            &|| drop(pool.map_unordered(nap, [1]).next()),
+            "submit_async(..)",
+        );
+        let job = || pool.submit(nap, 1).unwrap();
+        advised(&|| drop(as_completed([job()]).next()), ".await");
+        advised(&|| drop(job().wait()), ".await");
+        advised(&|| drop(job().wait_timeout(Duration::ZERO)), "timeout");
+        advised(&|| drop(pool.call(nap, 1)), ".await");
+        let fill = || while pool.try_submit(nap, 1).is_ok() {};
+        advised(
+            &|| {
+                fill();
+                drop(pool.submit(nap, 1));
+            },
+            "submit_async(..)",
+        );
+        let report = pool.shutdown_async(Duration::from_secs(20)).await;
+        assert_eq!(report.failed, 0, "{report:?}");
+        let pool = builder().workers(1).build_on_loop().unwrap();
+        let said = panic_of(|| {
+            pool.shutdown(Duration::MAX);
+        });
+        assert!(said.contains("shutdown_async(..)"), "{said}");
+    });
 }

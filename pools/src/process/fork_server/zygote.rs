@@ -7,8 +7,8 @@
 use super::message::{self, Spare};
 use crate::process::text::Text;
 use crate::process::worker::begin;
+use crate::process::worker::end::exit;
 use crate::process::worker::hook::{Marker, fd};
-use crate::process::worker::serve;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -25,11 +25,11 @@ pub fn zygote(marker: Marker) -> ! {
             ) => {}
         Err(error) => {
             eprintln!("threeply fork server: {error}");
-            leave(serve::exit::SETUP);
+            leave(exit::SETUP);
         }
         Ok(()) => {}
     }
-    leave(serve::exit::DONE)
+    leave(exit::DONE)
 }
 
 /// Forks spares until the pool's process has no more use for them.
@@ -96,7 +96,7 @@ fn become_spare(its_own: OwnedFd, parent: RawFd, marker: Marker) -> ! {
         .and_then(|()| close_from(fd::PARENT + 1));
     if let Err(error) = placed {
         eprintln!("threeply spare: cannot place its descriptors: {error}");
-        leave(serve::exit::SETUP);
+        leave(exit::SETUP);
     }
     begin::spare(marker)
 }

@@ -10,10 +10,12 @@
 //! ```
 //!
 //! Read in this order: [`hook`] (how the process gets here), [`begin`] (how it becomes a
-//! worker), [`serve`] (its life),
-//! [`reply`] (what it sends), [`last_words`] (what it can still say when it dies).
+//! worker), [`serve`] (its life) with [`bells`] and [`marks`], [`reply`] (what it sends),
+//! [`panics`], [`end`] (how it goes), [`last_words`] (what it can still say when it dies).
 
 pub mod begin;
+pub mod bells;
+pub mod end;
 pub mod hook;
 pub mod last_words;
 pub mod marks;

@@ -2,14 +2,16 @@
 
 use crate::process::arena::Extent;
 use crate::process::bell::Wake;
-use crate::process::codec::{CodecError, Encoded};
+use crate::process::codec::CodecError;
 use crate::process::frame::HEADER_LEN;
 use crate::process::limits::INLINE_MAX;
 use crate::process::page::{RingBytes, Words, reply_counters};
 use crate::process::passing;
 use crate::process::ring::{Corrupt, Writer};
+use crate::process::sink::Encoded;
 use crate::process::wire;
-use crate::process::worker::serve::{Bells, Gone};
+use crate::process::worker::bells::Bells;
+use crate::process::worker::end::Gone;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use threeply_runtime::trace::{Kind, emit};

@@ -5,150 +5,29 @@
 #![allow(unsafe_code)] // calls by address
 
 use crate::process::arena::{Arena, Extent};
-use crate::process::codec::{CodecError, Sink};
+use crate::process::codec::CodecError;
 use crate::process::frame::{self, HEADER_LEN, Header, Parsed};
 use crate::process::limits::{BODY_MAX, INLINE_MAX};
 use crate::process::page::{Mapping, RESULTS, RingBytes, Words, request_counters};
 use crate::process::passing::{self, Lost};
 use crate::process::ring::Reader;
+use crate::process::sink::Sink;
 use crate::process::text::Text;
 use crate::process::trampoline::{Call, Ran};
 use crate::process::wire;
+use crate::process::worker::bells::Bells;
+use crate::process::worker::end::{Gone, leave};
 use crate::process::worker::marks::Marks;
 use crate::process::worker::panics;
 use crate::process::worker::reply::Replies;
 use crate::spin::Spin;
 use crate::switch::{AtomicU64, Ordering};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use threeply_runtime::trace::{self, Kind, emit};
-
-/// Exit codes of a worker that ends by itself.
-pub mod exit {
-    /// Told to.
-    pub const DONE: i32 = 0;
-    /// It couldn't set itself up.
-    pub const SETUP: i32 = 121;
-    /// A job took a descriptor away that the worker needs (it closed all of them,
-    /// for instance).
-    pub const DESCRIPTORS: i32 = 122;
-    /// What the parent sent makes no sense: memory was overwritten.
-    pub const PROTOCOL: i32 = 123;
-}
-
-/// Why a worker can't go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
-    /// The parent is done with it.
-    Told,
-    /// A bell can't be rung or heard.
-    Deaf,
-    /// The shared memory contradicts itself.
-    Broken,
-}
-
-impl Gone {
-    fn exit_code(self) -> i32 {
-        match self {
-            Gone::Told => exit::DONE,
-            Gone::Deaf => exit::DESCRIPTORS,
-            Gone::Broken => exit::PROTOCOL,
-        }
-    }
-}
-
-/// The descriptors by which a worker wakes and is woken.
-#[derive(Debug)]
-pub struct Bells {
-    pub(super) own: OwnedFd,
-    pub(super) caller: OwnedFd,
-    pub(super) supervisor: OwnedFd,
-    pub(super) passing: OwnedFd,
-}
-
-impl Bells {
-    /// Sleeps until rung. A ring that came before counts.
-    pub fn sleep(&self) -> Result<(), Gone> {
-        let mut rings = [0; 64];
-        loop {
-            match nix::unistd::read(&self.own, &mut rings) {
-                Ok(0) => return Err(Gone::Told),
-                Ok(_) => return Ok(()),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(_) => return Err(Gone::Deaf),
-            }
-        }
-    }
-
-    /// Wakes a caller that waits for a reply itself: an eventfd, too.
-    pub fn ring_caller(&self) -> Result<(), Gone> {
-        ring(&self.caller, &1u64.to_ne_bytes())
-    }
-
-    /// The socket for descriptors.
-    pub fn passing(&self) -> &OwnedFd {
-        &self.passing
-    }
-
-    /// Wakes the supervisor: an eventfd, which takes eight bytes, and which nobody
-    /// empties ([`EventFd::notify_undrained`]).
-    ///
-    /// [`EventFd::notify_undrained`]: threeply_runtime::sys::eventfd::EventFd::notify_undrained
-    pub fn ring_supervisor(&self) -> Result<(), Gone> {
-        ring(&self.supervisor, &1u64.to_ne_bytes())
-    }
-}
-
-fn ring(bell: &OwnedFd, bytes: &[u8]) -> Result<(), Gone> {
-    loop {
-        match nix::unistd::write(bell, bytes) {
-            Ok(_) => return Ok(()),
-            // Full: nobody drains the supervisor's.
-            Err(nix::errno::Errno::EAGAIN) => drop(nix::unistd::read(bell, &mut [0; 8])),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(_) => return Err(Gone::Deaf),
-        }
-    }
-}
-
-/// Waits for the parent's end; then ends this process and its children.
-///
-/// Bound to the parent as a process, not to the thread of it that started us (as
-/// PR_SET_PDEATHSIG would be).
-pub(crate) fn guard(pid: u32, parent: Option<OwnedFd>) -> ! {
-    loop {
-        let waiting = parent.as_ref().is_some_and(|parent| {
-            use nix::poll::{PollFd, PollFlags, PollTimeout};
-            let mut waited = [PollFd::new(parent.as_fd(), PollFlags::POLLIN)];
-            let _ = nix::poll::poll(&mut waited, PollTimeout::NONE);
-            // A job that closes all descriptors closes this one, too.
-            waited[0].revents() != Some(PollFlags::POLLNVAL)
-        });
-        // SAFETY: getppid can't fail. Another parent means that ours is gone.
-        if unsafe { libc::getppid() }.unsigned_abs() != pid {
-            // SAFETY: a process group of our own (the pool starts us in one), so
-            // this reaches us and our children only.
-            unsafe { libc::kill(0, libc::SIGKILL) };
-        }
-        if !waiting {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-    }
-}
-
-pub(super) fn complain(what: &str, error: &io::Error) -> ! {
-    let _ = writeln!(io::stderr(), "threeply worker: {what}: {error}");
-    leave(exit::SETUP)
-}
-
-pub(crate) fn leave(code: i32) -> ! {
-    let _ = io::stdout().flush();
-    // SAFETY: ends the process without running what a real main registered.
-    unsafe { libc::_exit(code) }
-}
 
 /// All that the thread which runs jobs needs.
 #[derive(Debug)]

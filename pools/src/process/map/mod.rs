@@ -10,148 +10,44 @@
 //! Inputs are pulled lazily, only as far ahead as the workers can be kept busy, so
 //! an endless iterator is fine, and memory is bounded.
 //!
-//! Read before this: [`super::job`] and [`super::pool`].
+//! Read before this: [`super::job`] and [`super::pool`]. Read after it: [`results`], where
+//! the outcomes of all chunks meet.
+
+mod completed;
+mod results;
+
+pub use completed::{AsCompleted, as_completed};
 
 use crate::process::cell::Outcome;
-use crate::process::codec::{CodecError, Sink};
+use crate::process::codec::CodecError;
 use crate::process::encode::{append, locate};
 use crate::process::error::{Error, JobError};
-use crate::process::handle::{JobHandle, decode};
+use crate::process::handle::decode;
 use crate::process::job::{Arguments, Job, Target};
 use crate::process::limits::{CHUNK_BYTES, CHUNK_MAX, CHUNK_TIME, INLINE_MAX};
 use crate::process::pool::ProcessPool;
+use crate::process::sink::Sink;
 use crate::process::terms::Terms;
 use crate::process::trampoline::Call;
+use results::Results;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use threeply_runtime::inspect::{WaitsFor, blocked};
-
-/// Where the outcomes of all chunks of one map meet.
-struct Results {
-    inner: Mutex<Inner>,
-    more: Condvar,
-}
-
-struct Inner {
-    /// Outcomes that nobody has taken. In order of input: the first belongs to
-    /// input `base`, and `None` isn't there yet.
-    ordered: VecDeque<Option<Outcome>>,
-    base: usize,
-    /// In order of completion, if that is what was asked for.
-    unordered: Option<VecDeque<(usize, Outcome)>>,
-    sleeping: bool,
-    abandoned: bool,
-}
-
-impl Results {
-    fn new(ordered: bool) -> Results {
-        Results {
-            inner: Mutex::new(Inner {
-                ordered: VecDeque::new(),
-                base: 0,
-                unordered: (!ordered).then(VecDeque::new),
-                sleeping: false,
-                abandoned: false,
-            }),
-            more: Condvar::new(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Moves what is ready to `out`; waits if nothing is.
-    fn take(&self, out: &mut VecDeque<(usize, Outcome)>) {
-        let mut told = None;
-        let mut inner = self.lock();
-        loop {
-            inner.move_ready(out);
-            if !out.is_empty() {
-                return;
-            }
-            told.get_or_insert_with(|| {
-                blocked::until(vec![WaitsFor::other("a result of a process pool's `map`")])
-            });
-            inner.sleeping = true;
-            inner = self
-                .more
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
-            inner.sleeping = false;
-        }
-    }
-
-    /// As `take`, but doesn't wait.
-    fn try_take(&self, out: &mut VecDeque<(usize, Outcome)>) {
-        self.lock().move_ready(out);
-    }
-}
-
-impl Inner {
-    fn move_ready(&mut self, out: &mut VecDeque<(usize, Outcome)>) {
-        if let Some(unordered) = &mut self.unordered {
-            out.append(unordered);
-            return;
-        }
-        while let Some(Some(_)) = self.ordered.front() {
-            let outcome = self
-                .ordered
-                .pop_front()
-                .flatten()
-                .expect("looked at just now");
-            out.push_back((self.base, outcome));
-            self.base += 1;
-        }
-    }
-
-    fn has_ready(&self) -> bool {
-        match &self.unordered {
-            Some(unordered) => !unordered.is_empty(),
-            None => matches!(self.ordered.front(), Some(Some(_))),
-        }
-    }
-}
-
-impl Target for Results {
-    fn deliver(&self, index: usize, outcome: Outcome) {
-        let mut inner = self.lock();
-        if inner.abandoned {
-            drop(inner);
-            return; // With the outcome, outside of the lock.
-        }
-        if let Some(unordered) = &mut inner.unordered {
-            unordered.push_back((index, outcome));
-            return;
-        }
-        let at = index - inner.base;
-        if inner.ordered.len() <= at {
-            inner.ordered.resize_with(at + 1, || None);
-        }
-        inner.ordered[at] = Some(outcome);
-    }
-
-    fn delivered(&self) {
-        let inner = self.lock();
-        if inner.sleeping && inner.has_ready() {
-            self.more.notify_one();
-        }
-    }
-
-    fn is_unwanted(&self) -> bool {
-        self.lock().abandoned
-    }
-}
+use std::sync::Arc;
+use threeply_runtime::context::forbid_blocking;
 
 /// The results of [`ProcessPool::map`] and its relatives: a lazy iterator.
 ///
 /// Nothing is submitted before the first `next`. Dropping it abandons what wasn't
 /// begun.
+///
+/// # Panics
+/// `next`, on the thread of an event loop, which it would block: use
+/// [`submit_async`](ProcessPool::submit_async) for each input there, or run all of it
+/// in `unblock`.
 #[must_use = "nothing is submitted before the iterator is used"]
 pub struct Map<'p, I: Iterator, R> {
     pool: &'p ProcessPool,
@@ -292,6 +188,7 @@ where
 
     fn next_outcome(&mut self) -> Option<(usize, Outcome)> {
         if self.ready.is_empty() {
+            forbid_blocking("`next` of `ProcessPool::map`", ON_A_LOOP);
             self.results.try_take(&mut self.ready);
         }
         // Keep the workers busy before anything else is done.
@@ -311,6 +208,9 @@ where
     }
 }
 
+/// What to do where nobody may block.
+const ON_A_LOOP: &str = "`submit_async(..).await` for each input, or `unblock` for all of it";
+
 fn refused(error: Error) -> Outcome {
     Err(Box::new(JobError::Rejected(Box::new(error))))
 }
@@ -328,11 +228,7 @@ where
 
 impl<I: Iterator, R> Drop for Map<'_, I, R> {
     fn drop(&mut self) {
-        let mut inner = self.results.lock();
-        inner.abandoned = true;
-        let thrown_away = std::mem::take(&mut inner.ordered);
-        drop(inner);
-        drop(thrown_away);
+        self.results.abandon();
     }
 }
 
@@ -458,47 +354,5 @@ impl ProcessPool {
             site,
             result: PhantomData,
         }
-    }
-}
-
-/// Jobs in the order in which they are done, each with its place in `jobs`.
-///
-/// Blocks between them. The iterator ends when all are done.
-pub fn as_completed<R: DeserializeOwned>(
-    jobs: impl IntoIterator<Item = JobHandle<R>>,
-) -> AsCompleted<R> {
-    let (done, completed) = mpsc::channel();
-    let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
-    for (index, job) in jobs.iter().flatten().enumerate() {
-        let done = done.clone();
-        job.when_done(move || {
-            let _ = done.send(index);
-        });
-    }
-    AsCompleted { jobs, completed }
-}
-
-/// The iterator of [`as_completed`].
-#[derive(Debug)]
-pub struct AsCompleted<R> {
-    jobs: Vec<Option<JobHandle<R>>>,
-    completed: mpsc::Receiver<usize>,
-}
-
-impl<R: DeserializeOwned> Iterator for AsCompleted<R> {
-    type Item = (usize, Result<R, JobError>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // Ends when every job's callback, and with it its sender, is gone.
-        let index = match self.completed.try_recv() {
-            Err(mpsc::TryRecvError::Empty) => {
-                let what = "the next of several jobs of a process pool";
-                let _told = blocked::until(vec![WaitsFor::other(what)]);
-                self.completed.recv().ok()?
-            }
-            looked => looked.ok()?,
-        };
-        let job = self.jobs[index].take()?;
-        Some((index, job.wait()))
     }
 }
