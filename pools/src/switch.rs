@@ -187,6 +187,12 @@ pub enum Weakening {
     InheritWithoutCas,
     /// `LockWord::unlock` publishes nothing.
     LockWithoutRelease,
+    /// `ipc::reentrant`: a lock is entered again by any thread of the process that holds it.
+    NestAnyThread,
+    /// `ipc::reentrant`: who unlocks leaves its name standing.
+    KeepName,
+    /// `ipc::reentrant`: who takes the lock counts on from where the last owner was.
+    KeepDepth,
     /// `Monitor`: a sleeper isn't counted before it leaves the door.
     SleepUncounted,
     /// `ipc::event`: sleepers are woken before the event is set.

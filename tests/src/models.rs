@@ -512,6 +512,36 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/ipc/lock.rs",
     },
     Model {
+        name: "ipc::reentrant::one_thread_holds_it",
+        proves: "of two threads of one process, as of two processes, one holds a lock, which may take it again",
+        file: "pools/src/ipc/reentrant.rs",
+    },
+    Model {
+        name: "ipc::reentrant::one_thread_holds_it_broken",
+        proves: "twin: any thread of the holder's process is let in",
+        file: "pools/src/ipc/reentrant.rs",
+    },
+    Model {
+        name: "ipc::reentrant::who_left_isnt_inside",
+        proves: "a thread that has unlocked isn't let in without the lock",
+        file: "pools/src/ipc/reentrant.rs",
+    },
+    Model {
+        name: "ipc::reentrant::who_left_isnt_inside_broken",
+        proves: "twin: who unlocks leaves its name standing",
+        file: "pools/src/ipc/reentrant.rs",
+    },
+    Model {
+        name: "ipc::reentrant::a_dead_owners_depth_dies_with_it",
+        proves: "a lock taken over from one that died deep inside is unlocked by its heir",
+        file: "pools/src/ipc/reentrant.rs",
+    },
+    Model {
+        name: "ipc::reentrant::a_dead_owners_depth_dies_with_it_broken",
+        proves: "twin: the heir counts on from where the dead one was",
+        file: "pools/src/ipc/reentrant.rs",
+    },
+    Model {
         name: "ipc::monitor::no_change_is_overlooked",
         proves: "who waits for a change behind a door sees it or is woken",
         file: "pools/src/ipc/monitor.rs",

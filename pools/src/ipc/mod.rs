@@ -11,6 +11,7 @@
 //! | talk to one process | [`channel()`] | `Pipe` |
 //! | hand work to whoever is free | [`Queue`] | `Queue` |
 //! | change a value together | [`Mutex`], [`Condvar`] | `Lock`, `Condition` |
+//! | the same, from functions that call each other | [`ReentrantMutex`] | `RLock` |
 //! | read and write a value or many | [`Value`], [`Array`] | `Value`, `Array` |
 //! | let at most so many in | [`Semaphore`] | `Semaphore` |
 //! | tell that something has happened | [`Event`] | `Event` |
@@ -24,7 +25,7 @@
 //! | who is there | [`identity`], [`members`] |
 //! | how one waits | [`kernel`], [`lock`], [`monitor`], [`lookout`] |
 //! | where it is, how it travels | [`segment`] with [`words`], [`travel`], [`message`] |
-//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`] |
+//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`reentrant`], [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`] |
 //! | objects of the kernel | [`channel`](mod@channel), [`process`], [`child`] |
 
 pub mod array;
@@ -46,6 +47,7 @@ pub mod monitor;
 pub mod mutex;
 pub mod process;
 pub mod queue;
+pub mod reentrant;
 pub mod segment;
 pub mod semaphore;
 pub mod travel;
@@ -62,5 +64,6 @@ pub use fd::Fd;
 pub use mutex::{Mutex, MutexGuard, Plain};
 pub use process::{Process, SpawnError};
 pub use queue::Queue;
+pub use reentrant::{ReentrantMutex, ReentrantMutexGuard};
 pub use semaphore::{Permit, Semaphore};
 pub use value::Value;

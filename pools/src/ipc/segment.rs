@@ -154,6 +154,15 @@ impl<S: Words> Segment<S> {
         }
     }
 
+    /// Whether both are views of one object.
+    pub(crate) fn is_same_object(&self, other: &Segment<S>) -> bool {
+        let number = |segment: &Segment<S>| {
+            let file = nix::sys::stat::fstat(&segment.file).ok()?;
+            Some((file.st_dev, file.st_ino))
+        };
+        number(self).is_some_and(|this| number(other) == Some(this))
+    }
+
     /// Where the elements are, and how many.
     #[inline]
     pub(crate) fn data<T>(&self) -> (NonNull<T>, usize) {

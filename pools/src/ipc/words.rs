@@ -9,6 +9,7 @@ use super::event::Flag;
 use super::limits::MEMBERS;
 use super::mutex::Locked;
 use super::queue::Positions;
+use super::reentrant::Nested;
 use super::semaphore::Permits;
 use super::value::Which;
 
@@ -28,6 +29,12 @@ pub(crate) unsafe trait Words: Send + Sync {
 unsafe impl Words for Locked {
     const KIND: [u8; 8] = *b"3p-mutex";
     const NAME: &'static str = "Mutex or Array";
+}
+
+// SAFETY: atomics; free, and held by nobody.
+unsafe impl Words for Nested {
+    const KIND: [u8; 8] = *b"3p-reent";
+    const NAME: &'static str = "ReentrantMutex";
 }
 
 // SAFETY: one atomic, for which zero is "not set".

@@ -8,5 +8,6 @@ mod lock;
 mod members;
 mod monitor;
 mod queue;
+mod reentrant;
 mod semaphore;
 mod world;

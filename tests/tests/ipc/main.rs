@@ -6,6 +6,7 @@ mod jobs;
 mod locks;
 mod processes;
 mod queues;
+mod reentrant;
 
 use std::time::Duration;
 use threeply_pools::ipc::{Event, Process};
