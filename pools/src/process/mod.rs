@@ -15,7 +15,7 @@
 //! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`request`] and [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
 //! | and what it writes | [`output`] |
-//! | look | [`statistics`], [`dump`], [`stall`] |
+//! | look | [`statistics`], [`dump`], [`census`], [`stall`] |
 
 pub mod admission;
 pub mod arena;
@@ -23,6 +23,7 @@ pub mod bell;
 pub mod builder;
 pub mod callbacks;
 pub mod cell;
+pub mod census;
 pub mod claim;
 pub mod codec;
 pub mod control_group;
@@ -69,6 +70,7 @@ pub mod wire;
 pub mod worker;
 
 pub use builder::Builder;
+pub use census::dump_all;
 pub use dump::{Dump, JobDump, JobPlace, WorkerDump, WorkerState};
 pub use error::{Cause, Death, Error, JobError};
 pub use handle::JobHandle;

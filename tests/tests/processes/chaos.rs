@@ -4,13 +4,13 @@
 //! Short by default; `THREEPLY_CHAOS=long` runs 100,000 jobs and 500 kills. The
 //! moments depend on the machine, the choice of victims on the printed seed.
 
-use crate::{builder, end, watchdog};
+use crate::{builder, end, until, watch};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::sync::OnceLock;
-use threeply_pools::process::{Cause, JobError};
+use threeply_pools::process::{Cause, JobError, WorkerState};
 
 static LEDGER: OnceLock<File> = OnceLock::new();
 
@@ -30,7 +30,8 @@ fn run(number: u32) -> u32 {
 
 #[test]
 fn kills_cost_the_jobs_that_they_hit_and_nothing_runs_twice() {
-    let _dog = watchdog();
+    let mut ledger = tempfile::NamedTempFile::new().unwrap();
+    let _dog = watch().over(ledger.path()).start();
     let (jobs, kills) = if crate::long() {
         (100_000, 500)
     } else {
@@ -45,7 +46,6 @@ fn kills_cost_the_jobs_that_they_hit_and_nothing_runs_twice() {
         (seed % below as u64) as usize
     };
 
-    let mut ledger = tempfile::NamedTempFile::new().unwrap();
     let path = ledger.path().to_str().unwrap().to_owned();
     let pool = builder()
         .workers(3)
@@ -70,8 +70,18 @@ fn kills_cost_the_jobs_that_they_hit_and_nothing_runs_twice() {
                     };
                     let victim = Pid::from_raw(victim.cast_signed());
                     if kill_number % 5 == 0 && kill(victim, Signal::SIGSTOP).is_ok() {
-                        // Others go on meanwhile, with what it had and didn't begin.
-                        (0..1_000).for_each(|_| std::thread::yield_now());
+                        // Others go on meanwhile, with what it had and didn't begin, if
+                        // anything is left. (Not so many yields: each may take as long as
+                        // the machine has other things to do.)
+                        let before = begun();
+                        let others_rest = || {
+                            let workers = pool.dump().workers;
+                            let mut others = workers
+                                .iter()
+                                .filter(|it| it.pid.cast_signed() != victim.as_raw());
+                            others.all(|it| it.state == WorkerState::Idle)
+                        };
+                        until(|| begun() >= before + 16 || others_rest());
                     }
                     killed += usize::from(kill(victim, Signal::SIGKILL).is_ok());
                 }

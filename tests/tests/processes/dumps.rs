@@ -1,6 +1,6 @@
 //! What a pool tells when it is asked why nothing is happening.
 
-use crate::{end, gate, hold, kill_myself, new_pool, until, watchdog};
+use crate::{end, gate, hold, in_a_process_of_its_own, kill_myself, new_pool, until, watchdog};
 use std::sync::Arc;
 use std::time::Duration;
 use threeply_pools::process::{Error, JobPlace, ProcessPool, Retry, WorkerState};
@@ -300,4 +300,27 @@ fn a_watchdog_without_patience_is_refused() {
     let error = ProcessPool::builder().watchdog(Duration::ZERO).build();
     let error = error.expect_err("a limit of nothing");
     assert!(matches!(error, Error::NoPatience), "{error}");
+}
+
+#[test]
+fn who_has_no_pool_at_hand_finds_those_that_have_anything_left() {
+    in_a_process_of_its_own(|()| {
+        let dumps = || {
+            let dumps = threeply_pools::process::dump_all().into_iter();
+            dumps.map(|dump| (dump.open, dump.size, dump.jobs.len()))
+        };
+        let all = || dumps().collect::<Vec<_>>();
+        assert_eq!(all(), []);
+        let (first, second) = (new_pool(1), new_pool(2));
+        let (file, path) = gate();
+        let held = second.submit(hold, path).unwrap();
+        assert_eq!(all(), [(true, 1, 0), (true, 2, 1)]);
+        drop(second);
+        assert_eq!(all(), [(true, 1, 0), (false, 2, 1)], "it still has a job");
+        end(first);
+        assert_eq!(all(), [(false, 2, 1)]);
+        drop(file);
+        held.wait().unwrap();
+        until(|| all().is_empty());
+    });
 }

@@ -4,9 +4,9 @@
 //! Each test runs in a process of its own (a job of another pool): there is one
 //! fork server in a process, and these kill it and count what is left.
 
-use crate::{end, kill, watchdog};
+use crate::{end, in_a_process_of_its_own, kill, watchdog};
 use std::time::{Duration, Instant};
-use threeply_pools::process::{JobError, JobHandle, ProcessPool, StartMethod};
+use threeply_pools::process::{JobError, JobHandle, ProcessPool, StartMethod, limits};
 
 fn forked(workers: usize) -> ProcessPool {
     ProcessPool::builder()
@@ -14,17 +14,6 @@ fn forked(workers: usize) -> ProcessPool {
         .start_method(StartMethod::ForkServer)
         .build()
         .unwrap()
-}
-
-/// Runs `test` as a job.
-fn in_a_process_of_its_own(test: fn(())) {
-    let _dog = watchdog();
-    let pool = ProcessPool::new(1).unwrap();
-    let outcome = pool.submit(test, ()).unwrap().wait();
-    if let Err(error) = outcome {
-        panic!("{error}");
-    }
-    end(pool);
 }
 
 /// Parent, state and name of a process, from its `stat`.
@@ -48,20 +37,25 @@ fn children() -> Vec<(u32, String)> {
     .collect()
 }
 
+fn heads_its_group(pid: u32) -> bool {
+    let its = nix::unistd::Pid::from_raw(pid.cast_signed());
+    nix::unistd::getpgid(Some(its)).is_ok_and(|group| group == its)
+}
+
+/// The fork server. What it forks is called so, too, for a moment, but is of its group.
 fn zygote() -> Option<u32> {
     let (pid, _) = children()
         .into_iter()
-        .find(|(_, name)| name == "threeply-zygote")?;
+        .find(|(pid, name)| name == "threeply-zygote" && heads_its_group(*pid))?;
     Some(pid)
 }
 
 /// The spare, if it waits. A worker is called so, too, for a moment, but heads its group.
 fn waiting_spare() -> Option<u32> {
     let (pid, _) = children().into_iter().find(|(pid, name)| {
-        let its = nix::unistd::Pid::from_raw(pid.cast_signed());
         let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
         name == "threeply-spare"
-            && nix::unistd::getpgid(Some(its)).is_ok_and(|group| group != its)
+            && !heads_its_group(*pid)
             && threads.is_ok_and(|threads| threads.count() == 2)
     })?;
     Some(pid)
@@ -108,11 +102,11 @@ fn pools_share_one_fork_server_which_ends_with_the_last_of_them() {
         let first = forked(1);
         let server = zygote().unwrap();
         let second = forked(1);
-        let zygotes = children().into_iter().filter(|(pid, _)| {
+        // Workers head groups, too; a spare, just forked or not, is of its server's.
+        let mut zygotes = children().into_iter().filter(|(pid, _)| {
             let pids = [first.worker_pids(), second.worker_pids()];
-            !pids.iter().flatten().any(|worker| worker == pid)
+            heads_its_group(*pid) && !pids.iter().flatten().any(|worker| worker == pid)
         });
-        let mut zygotes = zygotes.filter(|(_, name)| name != "threeply-spare");
         assert_eq!(zygotes.next().map(|(pid, _)| pid), Some(server));
         assert_eq!(zygotes.next(), None);
         end(first);
@@ -188,10 +182,7 @@ fn a_fork_server_that_stands_still_holds_up_nothing_but_new_workers() {
         pool.shutdown(Duration::ZERO);
         assert!(matches!(waits.wait(), Err(JobError::ShutDown)));
         crate::until(|| children().is_empty()); // The fork server is ended, too.
-        assert!(
-            before.elapsed() < Duration::from_secs(10),
-            "not its handshake"
-        );
+        assert!(before.elapsed() < limits::HANDSHAKE, "not its handshake");
     });
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Each decoder is compared with a plain one that is written for clarity alone.
 
-use crate::watchdog;
+use crate::watch;
 use std::time::{Duration, Instant};
 use threeply_pools::process::frame::{HEADER_LEN, Header, Oversized, Parsed, parse};
 use threeply_pools::process::output::marks::{MARK_LEN, Part, mark, split};
@@ -40,6 +40,8 @@ fn fuzz(cases: usize, mut case: impl FnMut(&mut Random)) {
         }
     };
     println!("seed {seed:#x}");
+    let patience = Duration::from_secs(60 + seconds.unwrap_or(0));
+    let _dog = watch().patience(patience).start();
     let mut random = Random(seed);
     let mut done = 0;
     while done < cases || until.is_some_and(|until| Instant::now() < until) {
@@ -104,7 +106,6 @@ fn plainly(bytes: &[u8], max: usize) -> Result<Parsed<'_>, Oversized> {
 
 #[test]
 fn frames_are_decoded_as_they_are_defined() {
-    let _dog = watchdog();
     fuzz(100_000, |random| {
         let bytes = match random.below(4) {
             0 => random.bytes(120),
@@ -117,7 +118,6 @@ fn frames_are_decoded_as_they_are_defined() {
 
 #[test]
 fn elements_and_numbers_are_read_within_their_bytes() {
-    let _dog = watchdog();
     fuzz(100_000, |random| {
         let mut bytes = random.bytes(40);
         if bytes.len() > 4 && random.below(2) == 0 {
@@ -146,7 +146,6 @@ fn elements_and_numbers_are_read_within_their_bytes() {
 
 #[test]
 fn marks_are_found_and_no_text_is_lost() {
-    let _dog = watchdog();
     let magic = 0x0102_0304_0506_0708;
     fuzz(20_000, |random| {
         // Pieces of text, of marks, and of what looks like one.

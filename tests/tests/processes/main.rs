@@ -28,10 +28,11 @@ mod sandbox;
 mod staff;
 mod terms;
 
-use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::time::Duration;
 use threeply_pools::process::{Builder, ProcessPool, StartMethod};
+use threeply_runtime::inspect;
+use threeply_tests::watchdog::{Watch, Watchdog, say, tail};
 
 /// Set to `fork-server` to run every test with that.
 const METHOD: &str = "THREEPLY_TEST_START_METHOD";
@@ -56,43 +57,78 @@ fn all_of_it_holds_with_the_fork_server_too() {
     if std::env::var_os(METHOD).is_some() {
         return; // This is that run.
     }
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = tempfile::NamedTempFile::new().unwrap();
+    // Each test that is done is a line, and the longest have watchdogs of their own.
+    let watch = Watch::default().over(output.path()).showing(output.path());
+    let _dog = watch.patience(Duration::from_secs(240)).start();
+    let writer = || File::options().append(true).open(output.path()).unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
         .env(METHOD, "fork-server")
-        .output()
+        .stdout(writer())
+        .stderr(writer())
+        .status()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    if !status.success() {
+        let output = std::fs::read(output.path()).unwrap();
+        let told = format!("{status}:\n{}", what_failed(&output));
+        // Lost otherwise, if another test ends this process.
+        say(&told);
+        panic!("with the fork server: {told}");
+    }
+}
+
+/// What a run of tests says of those that failed; or its end, if it was cut short.
+fn what_failed(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let told = ["\nfailures:\n", "\nthe test "];
+    match told.iter().filter_map(|told| text.find(told)).min() {
+        Some(start) => text[start..].to_owned(),
+        None => tail(output),
+    }
 }
 
 /// Ends the process if a test takes too long: a hang must fail, not stall.
-pub(crate) struct Watchdog(std::sync::Arc<AtomicBool>);
-
 #[track_caller]
 pub(crate) fn watchdog() -> Watchdog {
-    let place = Location::caller();
-    let done = std::sync::Arc::new(AtomicBool::new(false));
-    let seen = std::sync::Arc::clone(&done);
-    std::thread::spawn(move || {
-        let limit = Instant::now() + Duration::from_secs(if long() { 900 } else { 60 });
-        while !seen.load(Ordering::Relaxed) {
-            if Instant::now() > limit {
-                eprintln!("the test at {place} hangs");
-                std::process::abort();
-            }
-            std::thread::park_timeout(Duration::from_millis(100));
-        }
-    });
-    Watchdog(done)
+    watch().start()
 }
 
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+/// A [`watchdog`] that is to be set up first.
+pub(crate) fn watch() -> Watch {
+    let patience = Duration::from_secs(if long() { 900 } else { 60 });
+    Watch::default()
+        .patience(patience)
+        .telling(what_everybody_waits_for)
+}
+
+/// The pools of this process, and the threads that block.
+fn what_everybody_waits_for() -> String {
+    let pools = threeply_pools::process::dump_all().into_iter();
+    let pools = pools.map(|pool| pool.to_string());
+    let threads = threeply_runtime::block_on(async { inspect::dump().await.blocked });
+    let threads = threads.iter().map(ToString::to_string);
+    pools.chain(threads).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs `test` as a job of a pool that does nothing else.
+///
+/// What hangs there is told from there, before the test itself is lost patience with.
+pub(crate) fn in_a_process_of_its_own(test: fn(())) {
+    let _dog = watchdog();
+    let pool = ProcessPool::builder()
+        .workers(1)
+        .initializer(watch_over_a_worker, ())
+        .build()
+        .unwrap();
+    let outcome = pool.submit(test, ()).unwrap().wait();
+    if let Err(error) = outcome {
+        panic!("{error}");
     }
+    end(pool);
+}
+
+fn watch_over_a_worker(_: ()) {
+    std::mem::forget(watch().patience(Duration::from_secs(45)).start());
 }
 
 /// Shuts a pool down and looks for what it must not leave behind.

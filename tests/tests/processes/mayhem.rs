@@ -5,7 +5,7 @@
 //! Short by default; `THREEPLY_CHAOS=long` runs 100,000 jobs.
 
 use crate::attack::ALL;
-use crate::{builder, end, kill_myself, new_pool, until, watchdog};
+use crate::{builder, end, kill_myself, new_pool, until, watch};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::fs::File;
@@ -103,6 +103,7 @@ fn run_out_of_descriptors(stop: &AtomicBool) {
 }
 
 fn mayhem((path, jobs): (String, u32)) {
+    let _dog = watch().over(&path).start();
     // What is opened once for the whole process is opened before. A thread of that pool
     // closes what it had when it ends, which may be after the pool's end.
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
@@ -151,7 +152,12 @@ fn mayhem((path, jobs): (String, u32)) {
     for mark in marks.chunks_exact(4) {
         runs[u32::from_le_bytes(mark.try_into().unwrap()) as usize] += 1;
     }
-    let wrong = runs.iter().position(|&times| times != 1);
+    let is_wrong = |(number, times): (u32, u32)| match number % 64 {
+        // On a busy machine its time may be over before it comes to leaving a mark.
+        31 => times > 1,
+        _ => times != 1,
+    };
+    let wrong = (0..).zip(runs).find(|&run| is_wrong(run));
     assert_eq!(wrong, None, "a job that didn't run exactly once");
     let said = said.lock().unwrap();
     let talkers = (0..jobs).filter(|number| number % 64 == 29);
@@ -166,9 +172,11 @@ fn mayhem((path, jobs): (String, u32)) {
 
 #[test]
 fn every_job_ends_as_it_must_and_runs_once_whatever_the_others_do() {
-    let _dog = watchdog();
     let jobs = if crate::long() { 100_000 } else { 1_000 };
     let ledger = tempfile::NamedTempFile::new().unwrap();
+    // What hangs there is told from there first.
+    let watch = watch().over(ledger.path());
+    let _dog = watch.patience(Duration::from_secs(120)).start();
     let path = ledger.path().to_str().unwrap().to_owned();
     // In a process of its own, whose descriptors may run out.
     let pool = new_pool(1);

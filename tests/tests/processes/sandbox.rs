@@ -4,20 +4,12 @@
 //! Each test runs in a worker of a pool, since what it takes away can't be had back.
 #![allow(unsafe_code)] // installs a filter of system calls
 
-use crate::{builder, end, kill, until, watchdog};
+use crate::{builder, end, in_a_process_of_its_own, kill, until, watchdog};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
 use std::fs::File;
 use std::time::Duration;
 use threeply_pools::process::{Error, JobError, ProcessPool};
-
-fn in_a_process_of_its_own(test: fn(())) {
-    let pool = ProcessPool::new(1).unwrap();
-    if let Err(error) = pool.submit(test, ()).unwrap().wait() {
-        panic!("{error}");
-    }
-    end(pool);
-}
 
 /// From now on this thread can't make processes; threads it can.
 fn forbid_processes() {
@@ -59,7 +51,6 @@ fn forbid_processes() {
 
 #[test]
 fn a_sandbox_without_fork_is_an_error_that_says_so() {
-    let _dog = watchdog();
     in_a_process_of_its_own(|_: ()| {
         let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
         forbid_processes();
@@ -86,7 +77,6 @@ fn open_descriptors(taken: &mut Vec<File>) -> usize {
 
 #[test]
 fn a_pool_that_finds_no_descriptors_says_so_and_leaves_none_behind() {
-    let _dog = watchdog();
     in_a_process_of_its_own(|_: ()| {
         let mut taken = take_all_descriptors();
         let before = open_descriptors(&mut taken);
@@ -110,7 +100,6 @@ fn a_pool_that_finds_no_descriptors_says_so_and_leaves_none_behind() {
 
 #[test]
 fn a_running_pool_survives_the_want_of_descriptors() {
-    let _dog = watchdog();
     in_a_process_of_its_own(|_: ()| {
         let pool = ProcessPool::new(2).unwrap();
         assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
@@ -133,7 +122,6 @@ fn a_running_pool_survives_the_want_of_descriptors() {
 
 #[test]
 fn a_supervisor_on_a_loop_that_has_not_slept_yet_sleeps_without_descriptors() {
-    let _dog = watchdog();
     in_a_process_of_its_own(|_: ()| {
         threeply_runtime::block_on(async {
             let pool = builder().workers(1).build_on_loop().unwrap();
@@ -156,7 +144,6 @@ fn a_supervisor_on_a_loop_that_has_not_slept_yet_sleeps_without_descriptors() {
 
 #[test]
 fn a_pool_that_can_have_no_worker_at_all_breaks_and_says_why() {
-    let _dog = watchdog();
     in_a_process_of_its_own(|_: ()| {
         let pool = ProcessPool::new(1).unwrap();
         assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);

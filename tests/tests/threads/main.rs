@@ -17,25 +17,7 @@ use std::time::Duration;
 
 use threeply_pools::JobError;
 use threeply_pools::thread::{self, ThreadPool, blocking};
-
-/// Ends the test process, aloud, if a test hangs.
-pub(crate) fn watchdog() -> impl Drop {
-    struct Alive(mpsc::Sender<()>);
-    impl Drop for Alive {
-        fn drop(&mut self) {
-            let _ = self.0.send(());
-        }
-    }
-    let (alive, dead) = mpsc::channel();
-    let name = std::thread::current().name().unwrap_or("?").to_owned();
-    std::thread::spawn(move || {
-        if dead.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("test {name} hangs");
-            std::process::abort();
-        }
-    });
-    Alive(alive)
-}
+pub(crate) use threeply_tests::watchdog::watchdog;
 
 fn fib(n: u32) -> u64 {
     if n < 2 {

@@ -8,6 +8,7 @@ mod options;
 pub(crate) use options::Initializer;
 pub use options::Options;
 
+use crate::process::census;
 use crate::process::control_group;
 use crate::process::error::Error;
 use crate::process::fork_server::ForkServer;
@@ -308,6 +309,7 @@ impl Builder {
         };
         let host = host()?;
         let shared = Shared::new(options)?;
+        census::enter(Arc::downgrade(&shared));
         for slot in 0..shared.options.workers {
             if shared.options.idle_exit.is_some() && slot > 0 {
                 break; // The others come when there is work for them.
