@@ -224,7 +224,7 @@ fn a_job_whose_handle_nobody_asks_holds_nothing_up() {
     let pool = new_pool(1);
     assert_eq!(pool.call(|n: u8| n, 0).unwrap().unwrap(), 0);
     // Its reply rings nobody until somebody needs the worker, or an answer.
-    std::mem::forget(pool.submit(|n: u8| n, 1).unwrap());
+    let _unasked = pool.submit(|n: u8| n, 1).unwrap();
     assert_eq!(pool.submit(|n: u8| n, 2).unwrap().wait().unwrap(), 2);
     drop(pool.submit(|n: u8| n, 3).unwrap());
     let polled = pool.submit(|n: u8| n, 4).unwrap();
@@ -244,7 +244,7 @@ fn a_job_whose_handle_nobody_asks_holds_nothing_up() {
     let told = pool.submit(|n: u8| n, 6).unwrap();
     told.on_done(move || done.send(()).unwrap());
     is_done.recv().unwrap();
-    std::mem::forget(pool.submit(|n: u8| n, 7).unwrap());
+    let _unasked = pool.submit(|n: u8| n, 7).unwrap();
     end(pool); // Waits for that one.
 }
 

@@ -158,7 +158,8 @@ fn a_pool_that_has_nothing_to_do_sleeps() {
             for pid in pids {
                 for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
                     let path = thread.unwrap().path().join("status");
-                    let status = std::fs::read_to_string(path).unwrap();
+                    // It may have ended since it was listed.
+                    let status = std::fs::read_to_string(path).unwrap_or_default();
                     if status.starts_with("Name:\tthreeply-worker\n") && pid == std::process::id() {
                         continue;
                     }
@@ -170,21 +171,18 @@ fn a_pool_that_has_nothing_to_do_sleeps() {
             }
             sum
         };
-        // Five windows: what goes on for a moment after the jobs is over by the last.
+        // Some windows: what goes on for a moment after the jobs (on a busy machine, a
+        // worker that comes up) is over by the last.
         let mut before = switches();
-        (0..5)
-            .map(|_| {
-                std::thread::sleep(Duration::from_millis(60));
-                let now = switches();
-                now - std::mem::replace(&mut before, now)
-            })
-            .min()
-            .unwrap()
+        let mut seen = (0..50).map(|_| {
+            std::thread::sleep(Duration::from_millis(60));
+            let now = switches();
+            now.abs_diff(std::mem::replace(&mut before, now))
+        });
+        // None is enough, and is the usual.
+        seen.find(|&seen| seen == 0).ok_or(())
     };
-    assert_eq!(
-        pool.submit(inner, ()).unwrap().wait().unwrap(),
-        0,
-        "wake-ups"
-    );
+    let quiet = pool.submit(inner, ()).unwrap().wait().unwrap();
+    assert_eq!(quiet, Ok(0), "it wakes up again and again");
     end(pool);
 }

@@ -4,6 +4,7 @@ use crate::{builder, end, kill, new_pool, until, watchdog};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use threeply_pools::ipc::Fd;
 use threeply_pools::process::{Error, Shared, SharedMut};
@@ -140,22 +141,30 @@ fn one_shared_slice_serves_many_jobs_and_comes_back_as_the_same_memory() {
 #[test]
 fn nobody_can_write_what_is_shared() {
     let shared = Shared::from_slice(&[1u8; 100]).unwrap();
-    let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let mut ours = 0;
-    for file in files {
-        let name = std::fs::read_link(file.path()).unwrap_or_default();
-        if name.to_string_lossy().contains("threeply-shared") {
-            let writer = std::fs::OpenOptions::new().write(true).open(file.path());
-            ours += 1;
-            // Of this test or of another one that writes meanwhile.
-            if let Ok(mut writer) = writer
-                && writer.write(&[2]).is_err()
-            {
-                ours += 1000;
-            }
-        }
+    // Others have such files, too: ours is the one that is mapped where we read.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let start = format!("{:x}-", shared.as_ptr().addr());
+    let ours = maps.lines().find(|line| line.starts_with(&start)).unwrap();
+    assert!(ours.contains("threeply-shared"), "{ours}");
+    let inode: u64 = ours.split_whitespace().nth(4).unwrap().parse().unwrap();
+    let paths = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let paths = paths.map(|entry| entry.path());
+    let paths = paths.filter(|path| std::fs::metadata(path).is_ok_and(|it| it.ino() == inode));
+    let open = |path| {
+        let mut options = File::options();
+        // The number may be another file's by now.
+        options.write(true).custom_flags(libc::O_NONBLOCK);
+        options.open(path).ok()
+    };
+    let opened = paths.filter_map(open);
+    let mut ours: Vec<_> = opened
+        .filter(|file| file.metadata().unwrap().ino() == inode)
+        .collect();
+    assert!(!ours.is_empty(), "nothing was tried");
+    for file in &mut ours {
+        let refused = file.write(&[2]).unwrap_err().kind();
+        assert_eq!(refused, std::io::ErrorKind::PermissionDenied);
     }
-    assert!(ours > 1000, "{ours}");
     assert_eq!(*shared, [1; 100]);
 }
 

@@ -36,6 +36,9 @@ impl LastWords {
 static WORDS: AtomicPtr<Words> = AtomicPtr::new(std::ptr::null_mut());
 static GUARD_START: AtomicUsize = AtomicUsize::new(0);
 static GUARD_END: AtomicUsize = AtomicUsize::new(0);
+/// The stack that it runs on, which only the kernel knows otherwise: whoever looks for leaks
+/// is to find it.
+static STACK: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Says what there is to say in this memory, from now on.
 pub fn leave_in(memory: &'static Mapping) {
@@ -54,6 +57,7 @@ pub fn watch_this_stack() -> io::Result<()> {
     GUARD_END.store(end, Ordering::Relaxed);
     // Not written to before the handler runs: that would cost a page fault for each 4 KiB.
     let stack = Box::leak(Box::<[u8]>::new_uninit_slice(64 * 1024));
+    STACK.store(stack.as_mut_ptr().cast(), Ordering::Relaxed);
     let alternative = libc::stack_t {
         ss_sp: stack.as_mut_ptr().cast(),
         ss_flags: 0,
