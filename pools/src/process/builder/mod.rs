@@ -1,6 +1,6 @@
 //! [`Builder`]: how a pool is to be, and its start.
 //!
-//! Read before this: the picture in [`super`]. Read after it: [`options`], then
+//! Read before this: the picture in [`super`]. Read after it: `options`, then
 //! [`super::pool`].
 
 mod options;

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a pool is to be; see [`Builder`] for what each means.
+/// How a pool is to be; see [`Builder`](super::Builder) for what each means.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How many workers there are to be; of a builder that wasn't told, zero.

@@ -10,7 +10,7 @@
 //! Inputs are pulled lazily, only as far ahead as the workers can be kept busy, so
 //! an endless iterator is fine, and memory is bounded.
 //!
-//! Read before this: [`super::job`] and [`super::pool`]. Read after it: [`results`], where
+//! Read before this: [`super::job`] and [`super::pool`]. Read after it: `results`, where
 //! the outcomes of all chunks meet.
 
 mod completed;
