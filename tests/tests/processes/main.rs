@@ -6,6 +6,7 @@
 mod attack;
 mod calls;
 mod chaos;
+mod control_groups;
 mod deaths;
 mod dumps;
 mod errors;

@@ -1,12 +1,12 @@
 //! What becomes of workers when their parent ends, in whatever way, and of whatever
 //! their jobs have started.
 
-use crate::{builder, end, is_alive, kill, kill_myself, new_pool, until, watchdog};
+use crate::{end, is_alive, kill, kill_myself, new_pool, until, watchdog};
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use threeply_pools::process::{Cause, Error, JobError, JobHandle};
+use threeply_pools::process::{Cause, JobError, JobHandle};
 
 /// A job that is the parent of a pool whose workers are busy; writes their numbers to a
 /// file.
@@ -27,12 +27,12 @@ fn be_a_parent(path: String) {
     busy.into_iter().for_each(|job| drop(job.wait()));
 }
 
-fn write_at_once(path: &str, text: &str) {
+pub(crate) fn write_at_once(path: &str, text: &str) {
     std::fs::write(format!("{path}.new"), text).unwrap();
     std::fs::rename(format!("{path}.new"), path).unwrap();
 }
 
-fn numbers_in(path: &str) -> Vec<u32> {
+pub(crate) fn numbers_in(path: &str) -> Vec<u32> {
     until(|| std::fs::exists(path).unwrap());
     let text = std::fs::read_to_string(path).unwrap();
     text.split_whitespace()
@@ -135,68 +135,6 @@ fn a_kill_takes_daemons_that_have_left_the_group() {
     let daemon = numbers_in(&path("c"))[0];
     assert!(is_alive(daemon));
     kill(daemon);
-}
-
-/// Directories that this process's pools have made for control groups.
-fn control_groups() -> usize {
-    let ours = format!("threeply-{}-", std::process::id());
-    let mut left = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
-    let mut found = 0;
-    while let Some(directory) = left.pop() {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            found += usize::from(entry.file_name().to_string_lossy().starts_with(&ours));
-            left.push(entry.path());
-        }
-    }
-    found
-}
-
-#[test]
-fn nothing_gets_out_of_a_control_group() {
-    let _dog = watchdog();
-    let pool = match builder().workers(1).control_groups(true).build() {
-        Ok(pool) => pool,
-        Err(error @ Error::Resources { .. }) => {
-            assert!(
-                error.to_string().contains("control_groups(true)"),
-                "{error}"
-            );
-            eprintln!("skipped: no control group can be made here ({error})");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    // In a session of its own, and without the variable by which others are found.
-    fn leave_without_a_trace(path: &str) {
-        let script = format!(
-            "env -i setsid sh -c 'echo $$ > {path}.new; mv {path}.new {path}; exec sleep 600' &"
-        );
-        let mut shell = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
-        shell.wait().unwrap();
-        until(|| std::fs::exists(path).unwrap());
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let die = |path: String| {
-        leave_without_a_trace(&path);
-        kill_myself();
-    };
-    assert_eq!(control_groups(), 1);
-    let died = pool.submit(die, path("a")).unwrap().wait().unwrap_err();
-    assert!(died.death().is_some());
-    assert!(
-        !is_alive(numbers_in(&path("a"))[0]),
-        "gone before it is told"
-    );
-    // The next worker is told to go: then what it has started stays.
-    let leave = |path: String| leave_without_a_trace(&path);
-    pool.call(leave, path("b")).unwrap().unwrap();
-    end(pool);
-    let daemon = numbers_in(&path("b"))[0];
-    assert!(is_alive(daemon));
-    kill(daemon);
-    assert_eq!(control_groups(), 0, "no directory is left behind");
 }
 
 #[test]
