@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use threeply_runtime::context::{forbid_blocking, is_on_a_loop};
+use threeply_runtime::context::forbid_blocking;
 use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 /// Where a job was sent, if at once, and whether that worker was awake.
@@ -23,8 +23,8 @@ pub type Admitted = (Option<Placed>, bool);
 /// What came of a try.
 enum Tried {
     In(Option<Placed>),
-    /// There is no room; here it is again.
-    Full(Job),
+    /// There is no room: the job is still the caller's.
+    Full,
     Never(Error),
 }
 
@@ -44,11 +44,12 @@ fn knock(state: &State) -> Result<(), Error> {
     }
 }
 
-/// Lets a job in if the pool takes jobs and there is room, all under one lock.
+/// Takes a job in if the pool takes jobs and there is room, all under one lock.
+#[inline]
 fn admit<'s>(
     shared: &'s Shared,
     mut state: MutexGuard<'s, State>,
-    job: Job,
+    job: &mut Option<Job>,
     quiet: bool,
 ) -> (MutexGuard<'s, State>, Tried) {
     let open = knock(&state);
@@ -63,11 +64,12 @@ fn admit<'s>(
     (state, tried)
 }
 
-/// Lets a job in if there is room.
-fn enter(state: &mut State, job: Job, quiet: bool) -> Tried {
-    if state.must_queue() && !state.has_room(&job) {
-        return Tried::Full(job);
-    }
+/// Takes a job in if there is room.
+#[inline]
+fn enter(state: &mut State, job: &mut Option<Job>, quiet: bool) -> Tried {
+    let Some(job) = job.take_if(|job| !state.must_queue() || state.has_room(job)) else {
+        return Tried::Full;
+    };
     let placed = state.accept(job, quiet);
     if placed.is_none() && state.lacks_staff() {
         state.look_by(Instant::now()); // Workers had gone for want of work.
@@ -82,21 +84,23 @@ impl Shared {
     ///
     /// # Errors
     /// [`Error::Full`] unless it waits; [`Error::ShutDown`], [`Error::Broken`].
-    pub fn accept(&self, mut job: Job, quiet: bool, wait: bool) -> Result<Admitted, Error> {
+    pub fn accept(&self, job: Job, quiet: bool, wait: bool) -> Result<Admitted, Error> {
+        let mut job = Some(job);
         let mut state = self.lock();
         loop {
             let tried;
-            (state, tried) = admit(self, state, job, quiet);
+            (state, tried) = admit(self, state, &mut job, quiet);
             match tried {
                 Tried::In(placed) => return Ok(self.after_admission(state, placed)),
                 Tried::Never(error) => return Err(error),
-                Tried::Full(_) if !wait => return Err(Error::Full),
-                Tried::Full(again) => job = again,
+                Tried::Full if !wait => return Err(Error::Full),
+                Tried::Full => {}
             }
             drop(state);
             forbid_blocking("`submit` to a full pool", "`submit_async(..).await`");
             state = self.lock();
-            if state.phase == Phase::Open && state.must_queue() && !state.has_room(&job) {
+            let has_room = |job: &Job| !state.must_queue() || state.has_room(job);
+            if state.phase == Phase::Open && !job.as_ref().is_some_and(has_room) {
                 let _told = blocked::until(vec![room()]);
                 state = self.wait_for_change(state, None);
             }
@@ -169,8 +173,8 @@ impl Future for Admission {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let shared = Arc::clone(&self.shared);
-        let job = self.job.take().expect("not polled after it was ready");
-        let (mut state, tried) = admit(&shared, shared.lock(), job, !is_on_a_loop());
+        assert!(self.job.is_some(), "not polled after it was ready");
+        let (mut state, tried) = admit(&shared, shared.lock(), &mut self.job, true);
         match tried {
             Tried::In(placed) => {
                 if let Some(place) = self.place.take() {
@@ -179,9 +183,8 @@ impl Future for Admission {
                 Poll::Ready(Ok(shared.after_admission(state, placed)))
             }
             Tried::Never(error) => Poll::Ready(Err(error)),
-            Tried::Full(job) => {
+            Tried::Full => {
                 self.place = Some(state.room.wait(self.place, context.waker()));
-                self.job = Some(job);
                 inspect::note(room);
                 Poll::Pending
             }

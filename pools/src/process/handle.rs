@@ -61,7 +61,7 @@ impl<R> JobHandle<R> {
             cell,
             label,
             pool: Arc::clone(pool),
-            quiet: AtomicBool::new(placed.as_ref().is_some_and(|placed| !placed.heard)),
+            quiet: AtomicBool::new(placed.is_some()),
             placed,
             awake,
             result: PhantomData,
@@ -72,8 +72,8 @@ impl<R> JobHandle<R> {
     fn watch(&self) {
         // Relaxed: decides who asks, orders nothing.
         if let Some(Placed { link, .. }) = &self.placed
-            && self.quiet.swap(false, Ordering::Relaxed)
             && !self.cell.is_done()
+            && self.quiet.swap(false, Ordering::Relaxed)
         {
             self.pool.watch(link);
         }
@@ -186,7 +186,7 @@ impl<R> JobHandle<R> {
         if self.cell.is_done() {
             return true;
         }
-        if let Some(Placed { link, seq, .. }) = &self.placed {
+        if let Some(Placed { link, seq }) = &self.placed {
             if let Some(mut reader) = link.reader.take() {
                 // Superfluous rings harm nobody, so this needs no lock.
                 link.words().wake_supervisor.silence();
@@ -316,9 +316,18 @@ impl<R: DeserializeOwned> Future for JobHandle<R> {
     /// # Panics
     /// If it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // A worker that shares our processor has answered by now: then nobody need be asked
+        // to wake us.
+        if self
+            .placed
+            .as_ref()
+            .is_some_and(|placed| placed.link.has_replies())
+        {
+            self.watch();
+        }
         let mut outcome = self.cell.poll(context.waker());
         if outcome.is_none() && self.quiet.load(Ordering::Relaxed) {
-            self.watch(); // Which may have read the reply already.
+            self.watch(); // Which may have read the reply.
             outcome = self.cell.take();
         }
         match outcome {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
-use threeply_runtime::context::{forbid_blocking, is_on_a_loop};
+use threeply_runtime::context::forbid_blocking;
 use threeply_runtime::inspect::{self, WaitsFor, blocked};
 
 /// A pool of worker processes that run functions of this program.
@@ -249,9 +249,7 @@ impl ProcessPool {
         wait: bool,
     ) -> Result<JobHandle<R>, Error> {
         let label = job.label();
-        // On a loop nobody waits for it by blocking.
-        let quiet = !is_on_a_loop();
-        let (placed, awake) = self.shared.accept(job, quiet, wait)?;
+        let (placed, awake) = self.shared.accept(job, true, wait)?;
         Ok(JobHandle::new(cell, label, &self.shared, placed, awake))
     }
 

@@ -52,8 +52,14 @@ impl<T> Role<T> {
 
     /// For one who has never had the right: `ask` for the next ring, `look` whether
     /// something has come before that, and take the right then. If somebody has it, they
-    /// look after this, when they leave.
-    pub fn watch(&self, ask: impl FnOnce(), look: impl FnOnce() -> bool) -> Option<T> {
+    /// look after this, when they leave. Nobody need be asked for what is there already:
+    /// whoever takes the right asks for the rest when leaving.
+    pub fn watch(&self, ask: impl FnOnce(), look: impl Fn() -> bool) -> Option<T> {
+        if look()
+            && let Some(right) = self.take()
+        {
+            return Some(right);
+        }
         ask();
         if weakened(Weakening::WatchWithoutLook) || !look() {
             return None;

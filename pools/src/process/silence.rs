@@ -1,9 +1,8 @@
 //! Who is told of a worker's replies: its caller alone, or the supervisor too.
 //!
-//! A job that an idle worker gets is sent *quietly*, unless it comes from a loop, where it
-//! can only be awaited: its caller will wait for the reply and read it, so nobody else need
-//! be woken. That is a promise of the caller, and whoever needs the reply for another
-//! reason breaks the silence:
+//! A job that an idle worker gets is sent *quietly*: its caller will wait for the
+//! reply and read it, so nobody else need be woken. That is a promise of the caller,
+//! and whoever needs the reply for another reason breaks the silence:
 //!
 //! ```text
 //!            begin (quiet)                      begin (not quiet)
@@ -16,8 +15,10 @@
 //!
 //! 1. All of this happens under the pool's lock; only [`Wake::silence`] by a caller that
 //!    has the right to read doesn't, since that one asks anew when it leaves.
-//! 2. A handle that isn't waited for *ends* the silence
-//!    ([`Shared::watch`](super::shared::Shared::watch)), and looks after it has asked.
+//! 2. A handle that isn't waited for by blocking *ends* the silence
+//!    ([`Shared::watch`](super::shared::Shared::watch)), and looks after it has asked. One
+//!    that is awaited does so when it is first polled: a worker on the loop's own processor
+//!    has answered by then, and has rung nobody.
 //! 3. A job that has to be queued *interrupts* every silence: the supervisor is rung, takes
 //!    what right to read it gets, and ends the silence when it leaves. Where it gets none,
 //!    the holder does.

@@ -1,9 +1,11 @@
 //! The supervisor on the event loop of the caller.
 
 use crate::{builder, kill, watchdog};
+use futures::FutureExt;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use threeply_pools::ipc::Barrier;
-use threeply_pools::process::{Error, JobError, ProcessPool, as_completed};
+use threeply_pools::process::{Error, JobError, JobPlace, ProcessPool, as_completed};
 use threeply_runtime::time::sleep;
 
 #[test]
@@ -39,6 +41,24 @@ async fn awaited(pool: &ProcessPool) {
         let job = pool.submit(|n: u32| n + 1, n).unwrap();
         assert_eq!(job.await.unwrap(), n + 1);
     }
+}
+
+#[test]
+fn a_reply_that_is_there_is_read_by_the_task_that_asks() {
+    let _dog = watchdog();
+    threeply_runtime::block_on(async {
+        let pool = builder().workers(1).build_on_loop().unwrap();
+        awaited(&pool).await;
+        let mut job = pool.submit(|n: u32| n + 1, 5).unwrap();
+        // The supervisor can't run meanwhile: it is a task of this loop.
+        let answered = || matches!(pool.dump().jobs[0].place, JobPlace::Answered { .. });
+        while !answered() {
+            std::hint::spin_loop();
+        }
+        let first = job.poll_unpin(&mut Context::from_waker(Waker::noop()));
+        let there = matches!(first, Poll::Ready(Ok(6)));
+        assert!(there, "it takes a turn of the loop");
+    });
 }
 
 #[test]

@@ -142,8 +142,6 @@ pub struct Placed {
     pub link: Arc<Link>,
     /// As which number.
     pub seq: u64,
-    /// Whether the supervisor is told of the reply without being asked.
-    pub heard: bool,
 }
 
 impl State {

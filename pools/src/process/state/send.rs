@@ -105,13 +105,10 @@ impl State {
                 slot = self.least_loaded();
             }
             if let Some(slot) = slot {
-                let idle = self.workers[slot].as_ref()?.open == 0;
                 return match self.send(slot, job, quiet) {
                     Ok(seq) => {
                         let link = Arc::clone(&self.workers[slot].as_ref()?.link);
-                        // To one that was at work it is as quiet as what it works at.
-                        let heard = idle && !quiet;
-                        Some(Placed { link, seq, heard })
+                        Some(Placed { link, seq })
                     }
                     Err(job) => {
                         self.enqueue(job);
