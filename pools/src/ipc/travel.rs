@@ -128,7 +128,7 @@ thread_local! {
     static NOW: Cell<Now> = const {
         Cell::new(Now { doing: Doing::Nothing, collected: false, refused: false })
     };
-    static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
+    static COLLECTED: RefCell<Option<Box<Collected>>> = const { RefCell::new(None) };
     static REFUSAL: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -136,7 +136,7 @@ thread_local! {
 /// message (a job that submits from a `Serialize`) has its own.
 struct Outer {
     doing: Doing,
-    collected: Option<Collected>,
+    collected: Option<Box<Collected>>,
     ended: bool,
 }
 
@@ -148,33 +148,46 @@ impl Outer {
             collected: false,
             refused: false,
         });
-        if outer.refused {
-            REFUSAL.take();
-        }
         Outer {
             doing: outer.doing,
-            collected: outer.collected.then(|| COLLECTED.take()).flatten(),
+            collected: match outer.collected || outer.refused {
+                true => set_aside(outer),
+                false => None,
+            },
             ended: false,
         }
     }
 
     /// Ends the inner message and returns what it has left.
     #[inline]
-    fn end(&mut self) -> Option<Collected> {
+    fn end(&mut self) -> Option<Box<Collected>> {
         self.ended = true;
-        let outer = self.collected.take();
         let inner = NOW.get();
         NOW.set(Now {
             doing: self.doing,
-            collected: outer.is_some(),
+            collected: self.collected.is_some(),
             ..inner
         });
-        if inner.collected || outer.is_some() {
-            COLLECTED.replace(outer)
-        } else {
-            None
+        match inner.collected || self.collected.is_some() {
+            true => put_back(self.collected.take()),
+            false => None,
         }
     }
+}
+
+/// Takes away what the outer message has collected, and what was refused before.
+#[cold]
+fn set_aside(outer: Now) -> Option<Box<Collected>> {
+    if outer.refused {
+        REFUSAL.take();
+    }
+    outer.collected.then(|| COLLECTED.take()).flatten()
+}
+
+/// Puts back what the outer message has collected; returns what the inner one has.
+#[cold]
+fn put_back(outer: Option<Box<Collected>>) -> Option<Box<Collected>> {
+    COLLECTED.replace(outer)
 }
 
 impl Drop for Outer {
@@ -194,10 +207,11 @@ impl Drop for Outer {
 pub fn packing<R>(encode: impl FnOnce() -> R) -> (R, Baggage) {
     let mut outer = Outer::begin(Doing::Packing);
     let result = encode();
-    match outer.end() {
-        Some(Collected::Packed(baggage)) => (result, baggage),
-        _ => (result, Baggage::default()),
-    }
+    let baggage = match outer.end().map(|collected| *collected) {
+        Some(Collected::Packed(baggage)) => baggage,
+        _ => Baggage::default(),
+    };
+    (result, baggage)
 }
 
 /// Calls `decode` with the descriptors that came along. Those that nobody took
@@ -220,7 +234,7 @@ fn collect(first: Collected) {
         collected: true,
         ..NOW.get()
     });
-    COLLECTED.replace(Some(first));
+    COLLECTED.replace(Some(Box::new(first)));
 }
 
 /// Puts a descriptor aside; returns its number in this message.
@@ -235,7 +249,7 @@ pub fn pack(fd: OwnedFd) -> Result<u32, Refused> {
     if !now.collected {
         collect(Collected::Packed(Baggage::default()));
     }
-    COLLECTED.with_borrow_mut(|collected| match collected {
+    COLLECTED.with_borrow_mut(|collected| match collected.as_deref_mut() {
         Some(Collected::Packed(baggage)) => {
             baggage.fds.push(fd);
             Ok(baggage.fds.len() as u32 - 1)
@@ -250,7 +264,7 @@ pub(crate) fn pack_ticket(ticket: Ticket) {
         return; // The descriptor was refused.
     }
     COLLECTED.with_borrow_mut(|collected| {
-        if let Some(Collected::Packed(baggage)) = collected {
+        if let Some(Collected::Packed(baggage)) = collected.as_deref_mut() {
             baggage.tickets.push(ticket);
         }
     });
@@ -268,7 +282,7 @@ pub fn unpack(index: u32) -> Result<OwnedFd, Refused> {
     if !now.collected {
         return Err(refuse(Refused::Missing(index)));
     }
-    COLLECTED.with_borrow_mut(|collected| match collected {
+    COLLECTED.with_borrow_mut(|collected| match collected.as_deref_mut() {
         Some(Collected::ToUnpack(fds)) => fds
             .get_mut(index as usize)
             .and_then(Option::take)
