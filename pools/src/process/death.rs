@@ -133,7 +133,7 @@ impl Shared {
             return Cause::StackOverflow;
         }
         let Some(status) = link.status() else {
-            return Cause::Exited(-1);
+            return Cause::Unknown;
         };
         match (status.signal(), self.options.memory_limit) {
             (Some(libc::SIGABRT), Some(limit)) => Cause::MemoryLimit { limit },

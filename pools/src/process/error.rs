@@ -169,6 +169,9 @@ pub enum Cause {
     OutOfMemory,
     /// It sent what no worker sends, and was killed.
     Garbage,
+    /// How it ended can't be known: this program ignores SIGCHLD, or waits for any child,
+    /// and so the kernel or somebody else has reaped it.
+    Unknown,
 }
 
 impl fmt::Display for Death {
@@ -198,6 +201,9 @@ impl fmt::Display for Death {
             Cause::MemoryLimit { limit } => write!(
                 f,
                 "the worker aborted, most probably because of its memory limit of {limit} bytes"
+            )?,
+            Cause::Unknown => f.write_str(
+                "the worker has ended, and somebody else has reaped it, so how it ended isn't known",
             )?,
             Cause::OutOfMemory => f.write_str("the kernel killed the worker for want of memory")?,
             Cause::Garbage => f.write_str(

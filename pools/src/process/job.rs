@@ -147,7 +147,10 @@ impl Job {
         let header = |kind, len| {
             let mut header = wire::header(kind, seq, self.count, len);
             if self.baggage.is_some() {
-                header.flags = wire::DESCRIPTORS;
+                header.flags |= wire::DESCRIPTORS;
+            }
+            if self.target.is_internal() {
+                header.flags |= wire::FIRST;
             }
             header.to_bytes()
         };
@@ -158,12 +161,7 @@ impl Job {
             Arguments::Inline(elements) => {
                 let len = fixed.len() + elements.len();
                 debug_assert!(len <= BODY_MAX);
-                let kind = if self.target.is_internal() {
-                    wire::INITIALIZE
-                } else {
-                    wire::JOB
-                };
-                write(&[&header(kind, len), &fixed, elements])
+                write(&[&header(wire::JOB, len), &fixed, elements])
             }
             Arguments::Large { shared, skip } => {
                 fixed[16..24].copy_from_slice(&skip.to_le_bytes());

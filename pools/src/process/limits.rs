@@ -84,8 +84,12 @@ pub const SPIN: Duration = Duration::from_micros(50);
 /// main thread of a program has by default.
 pub const STACK: usize = 8 << 20;
 
-/// The most text of a panic message or a backtrace that crosses.
+/// The most text of a panic message that crosses.
 pub const TEXT_MAX: usize = 4096;
+
+/// The most text of a backtrace that crosses: some eighty frames. With message and place it
+/// must fit in a frame of [`INLINE_MAX`].
+pub const BACKTRACE_MAX: usize = 10 * 1024;
 
 /// When nothing is due: the supervisor looks around now and then nevertheless.
 pub const FAR: Duration = Duration::from_secs(3600);

@@ -256,12 +256,15 @@ impl ProcessPool {
     /// Takes no more jobs, waits until those that it has are done or `patience` has
     /// passed, ends the workers, and waits for them.
     ///
-    /// Jobs that weren't done by then fail with [`JobError::ShutDown`].
+    /// Jobs that weren't done by then fail with [`JobError::ShutDown`]; whoever submits
+    /// meanwhile, or waits for room, gets [`Error::ShutDown`]. Called again, it waits for
+    /// the same end. What the pool keeps beside its workers (some descriptors, its part
+    /// in the fork server) goes when it is dropped.
     ///
     /// # Panics
     /// On the thread of an event loop, which it would block: use
     /// [`shutdown_async`](ProcessPool::shutdown_async) there.
-    pub fn shutdown(self, patience: Duration) -> ShutdownReport {
+    pub fn shutdown(&self, patience: Duration) -> ShutdownReport {
         forbid_blocking("`ProcessPool::shutdown`", "`shutdown_async(..).await`");
         let before = self.begin_shutdown(patience);
         let _told = blocked::until(vec![WaitsFor::other("the end of a process pool")]);
@@ -288,7 +291,7 @@ impl ProcessPool {
     /// executor.
     ///
     /// Cancel-safe in so far as the shutdown goes on if it is dropped.
-    pub async fn shutdown_async(self, patience: Duration) -> ShutdownReport {
+    pub async fn shutdown_async(&self, patience: Duration) -> ShutdownReport {
         let before = self.begin_shutdown(patience);
         poll_fn(|context| {
             let mut state = self.shared.lock();

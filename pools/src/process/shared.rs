@@ -4,11 +4,11 @@
 //! Read before this: [`super::state`]. Read after it: [`super::admission`], then [`super::pump`].
 
 use crate::process::arena::Arena;
-use crate::process::builder::{Initializer, Options};
+use crate::process::builder::Options;
 use crate::process::callbacks::Callbacks;
 use crate::process::cell::Outcome;
 use crate::process::error::{Error, JobError};
-use crate::process::job::{Arguments, Job, Target};
+use crate::process::job::Target;
 use crate::process::limits;
 use crate::process::link::Link;
 use crate::process::oom::OomCounter;
@@ -19,7 +19,6 @@ use crate::process::start::Begun;
 use crate::process::state::{Delivery, Phase, State};
 use crate::process::terms::Terms;
 use crate::switch::{Condvar, Mutex, MutexGuard};
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
@@ -159,24 +158,12 @@ impl Shared {
     pub fn admit(&self, state: &mut State, link: Arc<Link>, writer: Writer<RingBytes>) {
         let slot = link.slot;
         state.add(Arc::clone(&link), writer, Instant::now());
-        if let Some(Initializer {
-            call,
-            argument,
-            baggage,
-        }) = &self.options.initializer
-        {
-            let job = Job {
-                target: Arc::new(Initialized(Arc::clone(&link))),
-                call: *call,
-                arguments: Arguments::Inline(argument.clone()),
-                index: 0,
-                count: 1,
-                terms: None,
-                site: Location::caller(),
-                attempt: 1,
-                baggage: baggage.clone(),
-            };
-            state.send_first(slot, job);
+        if let Some(initializer) = &self.options.initializer {
+            let target = Arc::new(Initialized(Arc::clone(&link)));
+            match initializer.job(target, &self.arguments) {
+                Ok(job) => state.send_first(slot, job),
+                Err(error) => link.refuse(format!("the initializer's argument: {error}")),
+            }
         }
         if state.is_overstaffed() || state.phase == Phase::Closed {
             // Shrunk, or closed, while it was being started.
@@ -185,6 +172,21 @@ impl Shared {
         state.refill(slot);
         // It may have come up and gone to sleep before we came to this.
         link.ring_if_asleep();
+    }
+
+    /// Sees to it that what nobody wants any more isn't begun, wherever it stands.
+    pub fn drop_unwanted(&self) {
+        let mut state = self.lock();
+        let recalled = state.recall_unwanted();
+        let refilled = state.refill_all();
+        drop(state);
+        for link in refilled {
+            link.ring_if_asleep();
+        }
+        for link in recalled {
+            link.nudge_caller();
+        }
+        self.ring_supervisor(); // It may have been all that a pool was waiting for.
     }
 
     /// Closes the pool without any patience: kills and reaps the workers, and fails

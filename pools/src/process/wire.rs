@@ -7,7 +7,6 @@
 //! |---|---|---|---|
 //! | → worker | [`JOB`] | first job, jobs | trampoline u64 · function u64 · skip u64 · for each job: len u32 · argument |
 //! | → worker | [`JOB_LARGE`] | first job, jobs | trampoline u64 · function u64 · skip u64 · offset u64 · len u64 of the arguments in their arena |
-//! | → worker | [`INITIALIZE`] | job, 1 | as [`JOB`]; if it fails, nothing else is run |
 //! | → worker | [`FREE`] | – | offset u64 · capacity u64 · used u64 of a large result that has been read |
 //! | → worker | [`EXIT`] | – | empty: run no more, exit with 0 |
 //! | → parent | [`HELLO`] | – | version u32 · nonce u64 · fingerprint u64 of the executable's code |
@@ -19,7 +18,8 @@
 //! | → parent | [`TOO_LARGE`] | job | len u64 · max u64 of a result for which there is no room |
 //!
 //! The flag [`DESCRIPTORS`] says that the last job of the frame, or the result, has
-//! descriptors; they come by the socket ([`super::passing`]).
+//! descriptors; they come by the socket ([`super::passing`]). The flag [`FIRST`] marks a
+//! worker's initializer: if it fails, nothing else is run.
 //!
 //! `skip` says how many arguments to step over: the rest of a chunk whose beginning
 //! was run elsewhere. Offsets of functions are explained in [`super::text`]; jobs are numbered from
@@ -28,10 +28,13 @@
 use crate::process::frame::Header;
 
 /// Changes with every change to this page; compared in the handshake.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Flag: descriptors have been sent beside this frame.
 pub const DESCRIPTORS: u8 = 1;
+
+/// Flag: run this, and nothing else if it fails.
+pub const FIRST: u8 = 2;
 
 /// Parent to worker: run jobs.
 pub const JOB: u8 = 1;
@@ -41,8 +44,6 @@ pub const JOB_LARGE: u8 = 2;
 pub const FREE: u8 = 3;
 /// Parent to worker: exit.
 pub const EXIT: u8 = 4;
-/// Parent to worker: run this, and nothing else if it fails.
-pub const INITIALIZE: u8 = 5;
 /// Worker to parent: ready.
 pub const HELLO: u8 = 16;
 /// Worker to parent: a result.

@@ -99,6 +99,13 @@ impl Attack {
     pub(crate) fn run(self) -> ! {
         let memory = Memory::of_this_worker();
         let tail = memory.number(TAIL);
+        if let Attack::Counter(value) = self
+            && value == UNREAD
+        {
+            memory.write(TAIL, &u64::MAX.to_le_bytes());
+            ring_everybody();
+            wait_for_the_end()
+        }
         // Replies that nobody has read can be garbled, too; then their jobs fail with
         // this one, which isn't what these tests are about.
         while memory.number(HEAD) != tail {
@@ -157,9 +164,16 @@ impl Attack {
         };
         memory.write(TAIL, &end.to_le_bytes());
         ring_everybody();
-        loop {
-            std::thread::park();
-        }
+        wait_for_the_end()
+    }
+}
+
+/// A counter that can't be, while replies are there that nobody has read.
+pub(crate) const UNREAD: u64 = u64::MAX - 1;
+
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

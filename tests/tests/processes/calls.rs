@@ -1,4 +1,5 @@
 //! Jobs: arguments, results, panics, waiting, cancelling, the full queue.
+#![allow(unsafe_code)] // sets a variable of the environment
 
 use crate::{builder, end, gate, hold, kill_myself, new_pool, until, watchdog};
 use std::time::Duration;
@@ -347,4 +348,113 @@ fn a_cancelled_job_never_runs() {
             "{number} was cancelled, and ran"
         );
     }
+}
+
+#[test]
+fn what_was_sent_ahead_behind_a_long_job_goes_to_a_worker_that_is_free() {
+    let _dog = watchdog();
+    let pool = new_pool(2);
+    pool.map(|n: u32| n, 0..400) // So brief that jobs are sent ahead.
+        .for_each(|outcome| assert!(outcome.is_ok()));
+    let (first_gate, first_path) = gate();
+    let (second_gate, second_path) = gate();
+    let first = pool.submit(hold, first_path).unwrap();
+    let second = pool.submit(hold, second_path).unwrap();
+    let behind: Vec<_> = (0..20u32)
+        .map(|n| pool.submit(|n: u32| n, n).unwrap())
+        .collect();
+    drop(first_gate);
+    for (n, job) in (0..).zip(behind) {
+        assert_eq!(
+            job.wait().unwrap(),
+            n,
+            "while the second long one still runs"
+        );
+    }
+    drop(second_gate);
+    first.wait().unwrap();
+    second.wait().unwrap();
+    end(pool);
+}
+
+#[test]
+fn callbacks_are_called_in_their_order_and_one_that_panics_stops_none() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (gate, path) = gate();
+    let job = pool.submit(hold, path).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    for n in 0..10 {
+        let tell = tell.clone();
+        job.on_done(move || {
+            tell.send(n).unwrap();
+            assert_ne!(n, 3, "(expected)");
+        });
+    }
+    drop((gate, tell));
+    assert!(told.into_iter().eq(0..10));
+    job.wait().unwrap();
+    end(pool);
+}
+
+#[test]
+fn a_panic_tells_its_backtrace_if_that_is_asked_for() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    #[inline(never)]
+    fn where_it_happens(n: u32) -> u32 {
+        assert!(n > 7, "no {n}");
+        n
+    }
+    // In a process of its own, whose environment its workers get.
+    let inner = |asked: String| {
+        // SAFETY: no other thread of this worker looks at the environment.
+        unsafe { std::env::set_var("RUST_BACKTRACE", asked) };
+        let pool = new_pool(1);
+        let error = pool.call(where_it_happens, 7).unwrap().unwrap_err();
+        // One that was raised without the hook has neither place nor backtrace, though
+        // there was another panic before.
+        let quiet = |()| {
+            let _ = std::panic::catch_unwind(|| panic!("caught"));
+            std::panic::resume_unwind(Box::new("resumed"))
+        };
+        let resumed = pool.call::<(), ()>(quiet, ()).unwrap().unwrap_err();
+        end(pool);
+        let JobError::Panicked(resumed) = resumed else {
+            panic!("{resumed}");
+        };
+        assert_eq!(resumed.message, "resumed");
+        assert_eq!((resumed.location, resumed.backtrace), (None, None));
+        match error {
+            JobError::Panicked(report) => report.backtrace,
+            other => panic!("{other}"),
+        }
+    };
+    let backtrace = |asked: &str| pool.call(inner, asked.to_owned()).unwrap().unwrap();
+    let short = backtrace("1").expect("asked for");
+    let at = short.find("where_it_happens").expect("it is in there");
+    assert!(at < 1_000, "near the beginning: {short}");
+    let full = backtrace("full").expect("asked for");
+    assert!(full.contains("where_it_happens"), "{full}");
+    assert_eq!(backtrace("0"), None);
+    end(pool);
+}
+
+#[test]
+fn a_panic_whose_payload_panics_when_it_is_dropped_concerns_its_job_alone() {
+    let _dog = watchdog();
+    struct Trap;
+    impl Drop for Trap {
+        fn drop(&mut self) {
+            panic!("(expected) trapped");
+        }
+    }
+    let pool = new_pool(1);
+    let trap = |()| std::panic::panic_any(Trap);
+    let error = pool.call::<(), ()>(trap, ()).unwrap().unwrap_err();
+    assert!(error.is_panic(), "{error}");
+    let pid = pool.call(|()| std::process::id(), ()).unwrap().unwrap();
+    assert_eq!(pool.worker_pids(), [pid]);
+    assert_eq!(pool.statistics().workers_died, 0);
+    end(pool);
 }

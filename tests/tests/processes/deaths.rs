@@ -1,6 +1,7 @@
 //! A death costs one job, and the classic hangs.
+#![allow(unsafe_code)] // ignores a signal
 
-use crate::{builder, end, kill, kill_myself, new_pool, watchdog};
+use crate::{builder, end, gate, hold, kill, kill_myself, new_pool, until, watchdog};
 use std::time::{Duration, Instant};
 use threeply_pools::process::{Cause, JobError};
 
@@ -147,8 +148,10 @@ fn a_job_that_leaves_a_daemon_behind_does_not_hold_anything_up() {
     let _dog = watchdog();
     let pool = new_pool(1);
     let leave = |_: ()| {
+        // Without the variable by which it would be found otherwise.
         let child = std::process::Command::new("sleep")
             .arg("600")
+            .env_clear()
             .spawn()
             .unwrap();
         child.id()
@@ -296,4 +299,69 @@ fn a_job_that_calls_exit_is_a_death_with_that_code_and_what_it_printed_is_kept()
     }
     end(pool);
     assert_eq!(file.metadata().unwrap().len(), 20);
+}
+
+#[test]
+fn what_a_dead_worker_had_not_begun_runs_in_the_order_in_which_it_came() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    pool.map(|n: u32| n, 0..200) // So brief that jobs are sent ahead.
+        .for_each(|outcome| assert!(outcome.is_ok()));
+    let ledger = tempfile::NamedTempFile::new().unwrap();
+    let path = ledger.path().to_str().unwrap().to_owned();
+    let (file, gate) = gate();
+    let dies = |gate: String| {
+        hold(gate);
+        kill_myself();
+    };
+    let first = pool.submit(dies, gate).unwrap();
+    let note = |(path, n): (String, u8)| {
+        use std::io::Write;
+        let ledger = std::fs::File::options().append(true).open(path);
+        ledger.unwrap().write_all(&[n]).unwrap();
+    };
+    let jobs: Vec<_> = (0..20)
+        .map(|n| pool.submit(note, (path.clone(), n)).unwrap())
+        .collect();
+    drop(file);
+    assert!(first.wait().unwrap_err().death().is_some());
+    jobs.into_iter().for_each(|job| job.wait().unwrap());
+    assert_eq!(std::fs::read(&path).unwrap(), (0..20).collect::<Vec<u8>>());
+    end(pool);
+}
+
+#[test]
+fn what_a_job_printed_without_a_newline_survives_a_kill_once_its_worker_rests() {
+    let _dog = watchdog();
+    let file = tempfile::tempfile().unwrap();
+    let output = threeply_pools::process::Output::file(file.try_clone().unwrap());
+    let pool = builder().workers(1).stdout(output).build().unwrap();
+    pool.call(|()| print!("no newline"), ()).unwrap().unwrap();
+    until(|| file.metadata().unwrap().len() == 10);
+    pool.worker_pids().into_iter().for_each(kill);
+    assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+    end(pool);
+}
+
+#[test]
+fn a_death_that_somebody_else_has_reaped_is_noticed_all_the_same() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    // In a process of its own, whose dead children the kernel reaps.
+    let inner = |()| {
+        use nix::sys::signal::{SigHandler, Signal, signal};
+        end(new_pool(1)); // A fork server, if that is what this is about, is up by now.
+        // SAFETY: ignores a signal.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
+        let pool = new_pool(1);
+        for _ in 0..2 {
+            let error = pool.call(|()| kill_myself(), ()).unwrap().unwrap_err();
+            let death = error.death().expect("died");
+            assert_eq!(death.cause, Cause::Unknown, "{death}");
+            assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+        }
+        end(pool);
+    };
+    pool.call(inner, ()).unwrap().unwrap();
+    end(pool);
 }

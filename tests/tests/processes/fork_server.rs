@@ -283,6 +283,7 @@ fn the_death_of_the_spare_costs_nothing() {
         assert_eq!(second.call(|n: u8| n, 1).unwrap().unwrap(), 1);
         assert_eq!(look_up(spare), None, "reaped by whoever looked for it");
         let statistics = second.shutdown(Duration::from_secs(20));
+        drop(second);
         assert_eq!(
             (statistics.workers_started, statistics.workers_died),
             (2, 0)

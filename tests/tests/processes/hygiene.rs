@@ -1,4 +1,5 @@
 //! What reaches a worker, what it leaves behind, and when it goes.
+#![allow(unsafe_code)] // ignores signals
 
 use crate::{builder, end, kill, new_pool, until, watchdog};
 use std::time::Duration;
@@ -45,7 +46,7 @@ fn descriptors_are_as_before_once_a_pool_has_gone() {
             kill(pid);
         }
         let sum: u64 = pool.map(|n: u64| n, 0..100).map(Result::unwrap).sum();
-        pool.shutdown(Duration::from_secs(10));
+        end(pool);
         // Its threads close theirs as they end. (The watchdog tells of a leak.)
         until(|| count() == before);
         sum
@@ -184,5 +185,83 @@ fn a_pool_that_has_nothing_to_do_sleeps() {
     };
     let quiet = pool.submit(inner, ()).unwrap().wait().unwrap();
     assert_eq!(quiet, Ok(0), "it wakes up again and again");
+    end(pool);
+}
+
+#[test]
+fn a_parent_that_blocks_and_ignores_signals_gives_neither_to_its_workers() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    // In a process of its own, whose signals are its own.
+    let inner = |()| {
+        use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+        let mut blocked = SigSet::empty();
+        for number in [Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGCHLD] {
+            blocked.add(number);
+        }
+        blocked.thread_block().unwrap();
+        for number in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2] {
+            // SAFETY: ignores a signal.
+            unsafe { signal(number, SigHandler::SigIgn) }.unwrap();
+        }
+        let pool = new_pool(1);
+        let look = |()| {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let of = |name: &str| {
+                let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+                u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+            };
+            (of("SigBlk"), of("SigIgn"), std::process::id())
+        };
+        // SIGPIPE alone is ignored, as in every Rust program.
+        let (blocked, ignored, first) = pool.call(look, ()).unwrap().unwrap();
+        assert_eq!((blocked, ignored), (0, 1 << 12), "started by this thread");
+        kill(first);
+        let (blocked, ignored, second) = pool.call(look, ()).unwrap().unwrap();
+        assert_eq!(
+            (blocked, ignored),
+            (0, 1 << 12),
+            "started by another thread"
+        );
+        assert_ne!(first, second);
+        end(pool);
+    };
+    pool.call(inner, ()).unwrap().unwrap();
+    end(pool);
+}
+
+/// Bytes of shared memory that this process has in use.
+fn shared_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssShmem:"));
+    let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn the_room_of_large_arguments_and_results_is_used_again() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    // In a process of its own, whose memory nobody else uses.
+    let inner = |()| {
+        let pool = new_pool(1);
+        let (megabyte, rounds) = (1 << 20, 64);
+        let large = |len: usize| "x".repeat(len);
+        let swallow = |text: String| text.len();
+        let round = || {
+            pool.call(swallow, large(megabyte)).unwrap().unwrap();
+            pool.call(large, megabyte).unwrap().unwrap();
+        };
+        round(); // What is kept.
+        let before = shared_memory();
+        for _ in 0..rounds {
+            round();
+        }
+        let more = shared_memory().saturating_sub(before);
+        end(pool);
+        more / megabyte as u64
+    };
+    let more = pool.call(inner, ()).unwrap().unwrap();
+    assert!(more < 16, "{more} MiB more after 64 rounds");
     end(pool);
 }

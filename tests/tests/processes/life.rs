@@ -1,7 +1,7 @@
 //! The life of a pool: initializer, recycling, shutdown.
 
-use crate::{builder, end, new_pool, watchdog};
-use std::sync::atomic::Ordering;
+use crate::{builder, end, gate, hold, kill, new_pool, until, watchdog};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use threeply_pools::process::{Error, JobError};
 
@@ -30,7 +30,7 @@ fn an_initializer_that_fails_is_told_to_every_job_and_nothing_hangs() {
 #[test]
 fn an_initializer_runs_before_any_job() {
     let _dog = watchdog();
-    static STATE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    static STATE: AtomicU32 = AtomicU32::new(0);
     fn initialize(value: u32) {
         STATE.store(value, Ordering::Relaxed);
     }
@@ -66,45 +66,107 @@ fn recycled_workers_lose_no_job() {
 #[test]
 fn submitting_during_shutdown_is_refused_or_served_never_lost() {
     let _dog = watchdog();
-    for _ in 0..5 {
-        let pool = std::sync::Arc::new(std::sync::Mutex::new(Some(new_pool(2))));
-        let submitters: Vec<_> = (0..3)
-            .map(|_| {
-                let pool = std::sync::Arc::clone(&pool);
-                std::thread::spawn(move || {
-                    let mut served = 0;
-                    loop {
-                        let job = match &*pool.lock().unwrap() {
-                            Some(pool) => pool.submit(|n: u32| n, 1),
-                            None => return served,
-                        };
-                        match job {
-                            Ok(job) => match job.wait() {
-                                Ok(_) => served += 1,
-                                Err(JobError::ShutDown) => return served,
-                                Err(other) => panic!("{other}"),
-                            },
-                            Err(Error::ShutDown) => return served,
-                            Err(other) => panic!("{other}"),
+    for round in 0..6 {
+        // Few places, so that some of them wait for one when it begins.
+        let pool = builder().workers(2).queue_jobs(1).build().unwrap();
+        pool.call(|n: u8| n, 1).unwrap().unwrap();
+        let begun = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            let submitters: Vec<_> = (0..4)
+                .map(|which| {
+                    let (pool, begun) = (&pool, &begun);
+                    scope.spawn(move || {
+                        let mut served = 0u64;
+                        loop {
+                            let job = match which % 2 {
+                                0 => pool.submit(|n: u32| n, 1),
+                                _ => pollster::block_on(pool.submit_async(|n: u32| n, 1)),
+                            };
+                            begun.fetch_add(1, Ordering::Relaxed);
+                            match job.map(|job| job.wait()) {
+                                Ok(Ok(_)) => served += 1,
+                                Ok(Err(JobError::ShutDown)) if round % 2 == 1 => {}
+                                Err(Error::ShutDown) => return served,
+                                other => panic!("{other:?}"),
+                            }
                         }
-                    }
+                    })
                 })
-            })
-            .collect();
-        while pool
-            .lock()
-            .unwrap()
-            .as_ref()
-            .unwrap()
-            .call(|n: u8| n, 1)
-            .is_err()
-        {}
-        let taken = pool.lock().unwrap().take().unwrap();
-        end(taken);
-        for submitter in submitters {
-            submitter.join().unwrap();
-        }
+                .collect();
+            until(|| begun.load(Ordering::Relaxed) > 100);
+            // With patience, everything that got in is run.
+            let patience = Duration::from_secs(20 * (1 - round % 2));
+            let report = pool.shutdown(patience);
+            let served: u64 = submitters.into_iter().map(|s| s.join().unwrap()).sum();
+            assert_eq!(report.completed, served + 1, "{report:?}");
+            assert!(round % 2 == 1 || report.failed == 0, "{report:?}");
+        });
+        assert!(matches!(pool.submit(|n: u8| n, 1), Err(Error::ShutDown)));
+        let again = pool.shutdown(Duration::ZERO);
+        assert_eq!(again.abandoned, 0);
+        end(pool);
     }
+}
+
+#[test]
+fn those_who_wait_for_room_are_sent_away_by_a_shutdown() {
+    let _dog = watchdog();
+    let pool = builder().workers(1).queue_jobs(1).build().unwrap();
+    let (file, path) = gate();
+    let held = pool.submit(hold, path).unwrap();
+    let queued = pool.submit(|n: u32| n, 2).unwrap();
+    std::thread::scope(|scope| {
+        let (tell, task) = std::sync::mpsc::channel();
+        let pool = &pool;
+        let blocked = scope.spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            pool.submit(|n: u32| n, 3).map(drop)
+        });
+        let awaits = scope.spawn(|| pollster::block_on(pool.submit_async(|n: u32| n, 4)).map(drop));
+        let status = format!("/proc/self/task/{}/stat", task.recv().unwrap());
+        until(|| std::fs::read_to_string(&status).unwrap().contains(") S "));
+        let shutdown = scope.spawn(|| pool.shutdown(Duration::from_secs(20)));
+        assert!(matches!(blocked.join().unwrap(), Err(Error::ShutDown)));
+        assert!(matches!(awaits.join().unwrap(), Err(Error::ShutDown)));
+        drop(file);
+        assert_eq!(shutdown.join().unwrap().completed, 2);
+    });
+    held.wait().unwrap();
+    assert_eq!(queued.wait().unwrap(), 2);
+}
+
+#[test]
+fn an_initializer_s_argument_may_be_large() {
+    let _dog = watchdog();
+    static WORDS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    let words: Vec<_> = (0..100_000).map(|n| n.to_string()).collect();
+    let pool = builder()
+        .workers(2)
+        .initializer(|words| WORDS.set(words).unwrap(), words)
+        .build()
+        .unwrap();
+    for round in 0..3 {
+        let look = |n: usize| (WORDS.get().unwrap()[n].clone(), WORDS.get().unwrap().len());
+        let seen = pool.call(look, 77_777).unwrap().unwrap();
+        assert_eq!(seen, ("77777".to_owned(), 100_000), "round {round}");
+        pool.worker_pids().into_iter().for_each(kill); // Later ones get it, too.
+    }
+    end(pool);
+    fn fails(words: Vec<String>) {
+        panic!("{} are too many", words.len());
+    }
+    let words = vec!["word".to_owned(); 10_000];
+    let pool = builder()
+        .workers(1)
+        .initializer(fails, words)
+        .build()
+        .unwrap();
+    let told = match pool.submit(|n: u8| n, 1) {
+        Ok(job) => job.wait().unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(told.contains("10000 are too many"), "{told}");
+    end(pool);
 }
 
 #[test]

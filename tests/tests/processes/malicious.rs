@@ -1,7 +1,7 @@
 //! Workers that send garbage: their jobs fail, with that cause, and nobody else's.
 
-use crate::attack::{ALL, Attack, claim_everything, fill_the_bell};
-use crate::{end, kill_myself, new_pool, watchdog};
+use crate::attack::{ALL, Attack, UNREAD, claim_everything, fill_the_bell};
+use crate::{end, kill_myself, new_pool, until, watchdog};
 use threeply_pools::process::{Cause, JobError, JobHandle};
 
 fn attack(attack: Attack) {
@@ -108,4 +108,46 @@ fn a_supervisor_whose_bell_was_filled_up_is_still_rung() {
         }
     }
     end(pool);
+}
+
+#[test]
+fn what_was_answered_before_the_garbage_is_still_read() {
+    let _dog = watchdog();
+    let outer = new_pool(1);
+    // In a process of its own, which its worker stops, so that nobody reads.
+    let inner = |()| {
+        let run = |n: u32| {
+            use nix::sys::signal::{Signal, kill};
+            let parent = nix::unistd::getppid();
+            match n {
+                0 => {
+                    kill(parent, Signal::SIGSTOP).unwrap();
+                    let status = format!("/proc/{parent}/stat");
+                    until(|| std::fs::read_to_string(&status).unwrap().contains(") T "));
+                }
+                5 => {
+                    // By a process that goes on: this one can't, once it is mad.
+                    let script = format!("sleep 0.1; kill -CONT {parent}");
+                    let wakes = std::process::Command::new("sh")
+                        .args(["-c", &script])
+                        .spawn();
+                    std::mem::forget(wakes.unwrap());
+                    Attack::Counter(UNREAD).run()
+                }
+                _ => {}
+            }
+            n
+        };
+        let pool = new_pool(1);
+        let outcomes: Vec<_> = pool.map(run, 0..8).chunk(8).collect();
+        for (n, outcome) in (0..).zip(outcomes) {
+            match outcome {
+                Err(JobError::Died(death)) if n == 5 => assert_eq!(death.cause, Cause::Garbage),
+                outcome => assert_eq!(outcome.unwrap(), n),
+            }
+        }
+        end(pool);
+    };
+    outer.call(inner, ()).unwrap().unwrap();
+    end(outer);
 }

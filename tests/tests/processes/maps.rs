@@ -85,3 +85,28 @@ fn as_completed_gives_the_quick_ones_first() {
     assert_eq!(order, [1, 2, 0]);
     end(pool);
 }
+
+#[test]
+fn a_map_that_is_dropped_runs_no_more_of_its_inputs() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (file, path) = crate::gate();
+    let (ledger, list) = crate::gate();
+    let run = |(gate, list): (String, String)| {
+        use std::io::Write;
+        let list = std::fs::File::options().append(true).open(list);
+        list.unwrap().write_all(b"x").unwrap();
+        crate::hold(gate);
+    };
+    let begun = || ledger.as_file().metadata().unwrap().len();
+    let first = (String::new(), list.clone());
+    let inputs = std::iter::once(first).chain(std::iter::repeat((path, list)));
+    let mut map = pool.map(run, inputs).chunk(1).window(8);
+    map.next().unwrap().unwrap();
+    crate::until(|| begun() == 2);
+    drop(map);
+    drop(file);
+    pool.call(|n: u8| n, 1).unwrap().unwrap(); // Behind all that it had submitted.
+    assert_eq!(begun(), 2, "the one that had begun, and no other");
+    end(pool);
+}

@@ -122,3 +122,57 @@ fn tasks_that_wait_for_room_get_in_in_their_order_and_may_give_up() {
     assert_eq!(queued.wait().unwrap(), 0);
     end(pool);
 }
+
+#[test]
+fn a_task_that_gets_in_before_it_is_called_leaves_its_place_to_nobody() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use threeply_pools::process::admission::Admission;
+    use threeply_pools::process::builder::Options;
+    use threeply_pools::process::cell::Cell;
+    use threeply_pools::process::job::{Arguments, Job};
+    use threeply_pools::process::{JobError, shared::Shared};
+    struct Task(AtomicBool);
+    impl std::task::Wake for Task {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let job = || Job {
+        target: std::sync::Arc::new(Cell::default()),
+        call: [0, 0],
+        arguments: Arguments::Inline(Default::default()),
+        index: 0,
+        count: 1,
+        terms: None,
+        site: std::panic::Location::caller(),
+        attempt: 1,
+        baggage: None,
+    };
+    // A pool with room for one job that waits for a worker, and no worker.
+    let mut options = Options::default();
+    options.queue_jobs = 1;
+    let pool = Shared::new(options).unwrap();
+    pool.accept(job(), true, false).unwrap();
+    let mut first = std::pin::pin!(Admission::new(&pool, job()));
+    let mut second = std::pin::pin!(Admission::new(&pool, job()));
+    let task = std::sync::Arc::new(Task(AtomicBool::new(false)));
+    let waker = std::task::Waker::from(std::sync::Arc::clone(&task));
+    let mut noop = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(first.as_mut().poll(&mut noop).is_pending());
+    assert!(second.as_mut().poll(&mut context).is_pending());
+    let make_room = || {
+        pool.lock()
+            .fail_queue(|| JobError::ShutDown, &mut Vec::new())
+    };
+    make_room();
+    // Polled for another reason, before anybody has told it.
+    assert!(first.as_mut().poll(&mut noop).is_ready());
+    make_room();
+    pool.tell_of_change();
+    assert!(
+        task.0.load(Ordering::Relaxed),
+        "there is room, and nobody told it"
+    );
+    assert!(second.as_mut().poll(&mut context).is_ready());
+}

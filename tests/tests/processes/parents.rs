@@ -169,3 +169,25 @@ fn replaced() {
     assert_eq!(pool.submit(|n: u8| n, 7).unwrap().wait().unwrap(), 7);
     end(pool);
 }
+
+#[test]
+fn a_kill_takes_daemons_of_a_pool_in_the_worker() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pid").to_str().unwrap().to_owned();
+    let nested = |path: String| {
+        let pool = new_pool(1);
+        pool.call(leave_a_daemon, path).unwrap().unwrap();
+        loop {
+            std::thread::park();
+        }
+    };
+    let job: JobHandle<()> = pool.submit(nested, path.clone()).unwrap();
+    let daemon = numbers_in(&path)[0];
+    assert!(is_alive(daemon));
+    assert!(job.kill());
+    assert!(job.wait().unwrap_err().is_cancelled());
+    assert!(!is_alive(daemon), "gone before the error is told");
+    end(pool);
+}

@@ -131,3 +131,67 @@ fn pools_live_side_by_side_and_in_workers() {
     end(a);
     end(b);
 }
+
+#[test]
+fn a_worker_that_does_not_exit_when_it_is_told_to_is_killed() {
+    let _dog = watchdog();
+    let pool = new_pool(2);
+    pool.map(|n: u32| n, 0..10)
+        .for_each(|outcome| assert!(outcome.is_ok()));
+    let stopped = pool.worker_pids()[0];
+    let pid = nix::unistd::Pid::from_raw(stopped.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    end(pool);
+    assert!(!is_alive(stopped));
+}
+
+#[test]
+fn a_worker_that_was_one_too_many_stays_if_the_pool_grows_again_in_time() {
+    let _dog = watchdog();
+    let pool = new_pool(2);
+    let (file, path) = gate();
+    let (ledger, list) = gate();
+    let begin = |(list, path): (String, String)| {
+        use std::io::Write;
+        let list = std::fs::File::options().append(true).open(list);
+        list.unwrap().write_all(b"x").unwrap();
+        hold(path);
+    };
+    let jobs = [(); 2].map(|()| pool.submit(begin, (list.clone(), path.clone())).unwrap());
+    until(|| ledger.as_file().metadata().unwrap().len() == 2);
+    let pids: HashSet<_> = pool.worker_pids().into_iter().collect();
+    pool.resize(1).unwrap();
+    pool.resize(2).unwrap();
+    drop(file);
+    jobs.into_iter().for_each(|job| job.wait().unwrap());
+    for _ in 0..3 {
+        pool.resize(2).unwrap(); // Has the supervisor look.
+        pool.call(|n: u8| n, 1).unwrap().unwrap();
+    }
+    assert_eq!(pool.worker_pids().into_iter().collect::<HashSet<_>>(), pids);
+    assert_eq!(pool.statistics().workers_started, 2);
+    end(pool);
+}
+
+#[test]
+fn an_idle_worker_s_patience_begins_when_its_last_job_ends() {
+    let _dog = watchdog();
+    let patience = Duration::from_millis(300);
+    let pool = builder().workers(1).idle_exit(patience).build().unwrap();
+    let nap = |ms: u64| {
+        std::thread::sleep(Duration::from_millis(ms));
+        std::process::id()
+    };
+    // A machine that is busy with other things has some tries.
+    let stays = || {
+        let pid = pool.call(nap, 350).unwrap().unwrap(); // Longer than that.
+        let since = std::time::Instant::now();
+        pool.resize(1).unwrap(); // Has the supervisor look.
+        std::thread::sleep(Duration::from_millis(50));
+        let same = pool.call(nap, 0).unwrap().unwrap() == pid;
+        (since.elapsed() < patience).then_some(same)
+    };
+    let seen = std::iter::repeat_with(stays).flatten().next();
+    assert_eq!(seen, Some(true));
+    end(pool);
+}

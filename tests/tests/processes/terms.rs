@@ -258,3 +258,44 @@ fn a_memory_limit_is_told_as_such() {
     );
     end(pool);
 }
+
+#[test]
+fn a_job_over_its_limit_or_killed_is_not_tried_again() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let stubborn = pool.options().retry(Retry::times(5));
+    let begun = |path: String| {
+        use std::io::Write;
+        let file = std::fs::File::options().append(true).open(path);
+        file.unwrap().write_all(b"x").unwrap();
+        spin_for_ever(());
+    };
+    let times = |file: &tempfile::NamedTempFile| file.as_file().metadata().unwrap().len();
+    let (file, path) = gate();
+    let strict = stubborn.clone().limit(Duration::from_millis(100));
+    let late = strict.submit(begun, path).unwrap();
+    assert!(matches!(late.wait(), Err(JobError::TimedOut { .. })));
+    assert_eq!(times(&file), 1);
+    let (file, path) = gate();
+    let job = stubborn.submit(begun, path).unwrap();
+    until(|| times(&file) == 1);
+    assert!(job.kill());
+    assert!(job.wait().unwrap_err().is_cancelled());
+    assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+    assert_eq!(times(&file), 1);
+    end(pool);
+}
+
+#[test]
+fn the_pause_before_another_try_is_kept() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    let (_file, path) = gate();
+    let pause = Duration::from_millis(80);
+    let patient = pool.options().retry(Retry::times(1).backoff(pause));
+    let began = Instant::now();
+    let job = patient.submit(die_at_first, (path, 2)).unwrap();
+    assert_eq!(job.wait().unwrap(), 2);
+    assert!(began.elapsed() >= pause);
+    end(pool);
+}

@@ -214,8 +214,25 @@ impl Builder {
         self
     }
 
-    /// Runs `function` first in every worker. If it panics, the worker counts as
-    /// one that can't be started.
+    /// Runs `function` first in every worker, later ones too. If it panics, the worker
+    /// counts as one that can't be started.
+    ///
+    /// What it makes is found by jobs in a static; a large argument is given to each
+    /// worker anew, unless it is a [`Shared`](crate::process::Shared).
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use threeply_pools::process::ProcessPool;
+    ///
+    /// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+    ///
+    /// let pool = ProcessPool::builder()
+    ///     .workers(2)
+    ///     .initializer(|words| WORDS.set(words).unwrap(), vec!["zero".to_owned(), "one".into()])
+    ///     .build()?;
+    /// assert_eq!(pool.call(|n: usize| WORDS.get().unwrap()[n].clone(), 1)??, "one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn initializer<A>(mut self, function: fn(A), argument: A) -> Builder
     where
         A: Serialize + DeserializeOwned,

@@ -2,22 +2,24 @@
 //!
 //! Read before this: [`super`], which says what each wish means.
 
+use crate::ipc::message;
 use crate::ipc::travel::Baggage;
 use crate::process::arena::Arena;
-use crate::process::codec::Bytes;
-use crate::process::encode::{encode, locate};
+use crate::process::codec::{CodecError, check_baggage};
+use crate::process::encode::locate;
 use crate::process::error::Error;
 use crate::process::fork_server::ForkServer;
-use crate::process::job::Arguments;
+use crate::process::job::{Arguments, Job, Target};
 use crate::process::limits;
 use crate::process::output::Output;
-use crate::process::page::SharedFile;
+use crate::process::sink::Sink;
 use crate::process::stall::OnStall;
 use crate::process::start::StartMethod;
 use crate::process::terms::Terms;
 use crate::process::trampoline::Call;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,9 +83,10 @@ impl Default for Options {
 /// Runs first in every worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
-    pub(crate) call: [u64; 2],
-    pub(crate) argument: Bytes,
-    pub(crate) baggage: Option<Arc<Baggage>>,
+    call: [u64; 2],
+    /// Its length and its bytes, as an element of a frame.
+    argument: Arc<[u8]>,
+    baggage: Option<Arc<Baggage>>,
 }
 
 impl Initializer {
@@ -93,23 +96,43 @@ impl Initializer {
     where
         A: Serialize + DeserializeOwned,
     {
-        // An arena of its own, too small for anything: the argument stays inline.
-        let none = SharedFile::new(c"threeply-none", limits::PAGE, limits::PAGE)
-            .and_then(|file| file.map(true))
-            .map_err(|source| Error::Resources {
-                what: "no memory for the initializer's argument",
-                source,
-            })?;
-        let arena = Arena::new(none, 0);
+        let refused = |reason: String| Error::Argument { reason };
         let call = locate(Call::of(function))?;
-        let (argument, baggage) = encode(argument, &Arc::new(arena))?;
-        match argument {
-            Arguments::Inline(argument) => Ok(Initializer {
-                call,
-                argument,
-                baggage,
-            }),
-            Arguments::Large { .. } => unreachable!("the arena has no room"),
-        }
+        let mut bytes = vec![0; 4];
+        let baggage = message::encode(argument, &mut bytes);
+        let baggage = baggage.map_err(|error| refused(error.to_string()))?;
+        check_baggage(&baggage).map_err(|error| refused(error.to_string()))?;
+        let (len, max) = (bytes.len() - 4, u32::MAX as usize);
+        let prefix = u32::try_from(len).map_err(|_| Error::TooLarge { len, max })?;
+        bytes[..4].copy_from_slice(&prefix.to_le_bytes());
+        Ok(Initializer {
+            call,
+            argument: bytes.into(),
+            baggage: (!baggage.is_empty()).then(|| Arc::new(baggage)),
+        })
+    }
+
+    /// The job of one worker; its argument goes through `arena` if it is large.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLarge`] if there is no room.
+    pub(crate) fn job(
+        &self,
+        target: Arc<dyn Target>,
+        arena: &Arc<Arena>,
+    ) -> Result<Job, CodecError> {
+        let mut sink = Sink::new(arena, usize::MAX);
+        sink.put(&self.argument)?;
+        Ok(Job {
+            target,
+            call: self.call,
+            arguments: Arguments::new(sink.finish(), arena),
+            index: 0,
+            count: 1,
+            terms: None,
+            site: Location::caller(),
+            attempt: 1,
+            baggage: self.baggage.clone(),
+        })
     }
 }

@@ -229,6 +229,9 @@ where
 impl<I: Iterator, R> Drop for Map<'_, I, R> {
     fn drop(&mut self) {
         self.results.abandon();
+        if self.returned < self.pulled {
+            self.pool.shared().drop_unwanted();
+        }
     }
 }
 

@@ -68,6 +68,22 @@ impl State {
         }
     }
 
+    /// Takes back what nobody wants any more, and the jobs that stand with it, from
+    /// workers that haven't claimed it. Returns the links whose waiting callers must look
+    /// again.
+    pub fn recall_unwanted(&mut self) -> Vec<Arc<Link>> {
+        let workers = self.workers.iter().flatten();
+        let unwanted = workers.filter(|worker| {
+            let mut sent = worker.sent.iter();
+            sent.any(|sent| sent.job.target.is_unwanted())
+        });
+        let links: Vec<_> = unwanted.map(|worker| Arc::clone(&worker.link)).collect();
+        for link in &links {
+            self.recall(link);
+        }
+        links
+    }
+
     /// Settles accounts with a worker that has ended and whose replies have all
     /// been read: the element that it had claimed fails with what `error` says, or
     /// is kept to be run again if `retry` and its terms allow it; the others go back

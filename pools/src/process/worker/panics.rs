@@ -5,7 +5,7 @@
 //! jobs it takes notes instead of printing (the report goes to whoever waits for
 //! the job); on any other thread the usual hook prints as usual.
 
-use crate::process::limits::TEXT_MAX;
+use crate::process::limits::{BACKTRACE_MAX, TEXT_MAX};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -81,9 +81,55 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 
 fn backtrace() -> Option<String> {
     let trace = Backtrace::capture();
-    (trace.status() == BacktraceStatus::Captured).then(|| shortened(&trace.to_string()))
+    if trace.status() != BacktraceStatus::Captured {
+        return None;
+    }
+    let trace = trace.to_string();
+    let full = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "full");
+    let relevant = if full {
+        &trace
+    } else {
+        from_the_panic_on(&trace)
+    };
+    Some(cut(relevant, BACKTRACE_MAX))
+}
+
+/// Without the frames of the panic's own machinery, which std marks in this way, too.
+/// They come first, and would use up the room.
+fn from_the_panic_on(trace: &str) -> &str {
+    let Some(mark) = trace.find("__rust_end_short_backtrace") else {
+        return trace;
+    };
+    let mut at = mark + trace[mark..].find('\n').map_or(0, |end| end + 1);
+    // The place of that frame, if it has one, stands on a line of its own.
+    while trace[at..].trim_start().starts_with("at ") {
+        let Some(end) = trace[at..].find('\n') else {
+            return trace;
+        };
+        at += end + 1;
+    }
+    &trace[at..]
 }
 
 fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_MAX)].to_owned()
+    cut(text, TEXT_MAX)
+}
+
+fn cut(text: &str, len: usize) -> String {
+    text[..text.floor_char_boundary(len)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_begins_where_the_panic_was() {
+        let trace = "   0: hook\n   1: std::sys::backtrace::__rust_end_short_backtrace\n\
+                     \x20            at /std/backtrace.rs:182:18\n   2: panic_fmt\n   3: job\n";
+        assert_eq!(from_the_panic_on(trace), "   2: panic_fmt\n   3: job\n");
+        let placeless = "   1: __rust_end_short_backtrace\n   2: panic_fmt\n";
+        assert_eq!(from_the_panic_on(placeless), "   2: panic_fmt\n");
+        assert_eq!(from_the_panic_on("   0: job\n"), "   0: job\n");
+    }
 }

@@ -123,7 +123,7 @@ impl Worker {
             let (header, len) = self.next(&mut frame)?;
             let body = &frame[..len];
             match header.kind {
-                wire::JOB | wire::INITIALIZE => {
+                wire::JOB => {
                     let (fixed, elements) = body.split_at_checked(24).ok_or(Gone::Broken)?;
                     self.run(&header, fixed, elements)?;
                 }
@@ -247,7 +247,7 @@ impl Worker {
                 self.run_one(call, seq, argument, Vec::new())?
             };
             emit(Kind::ProcessRunEnd, line!(), self.pid, seq);
-            if header.kind == wire::INITIALIZE && !succeeded {
+            if header.flags & wire::FIRST != 0 && !succeeded {
                 self.replies.wake(u64::MAX - 1)?;
                 loop {
                     std::thread::park(); // The parent ends us.
