@@ -180,6 +180,7 @@ fn a_fork_server_that_stands_still_holds_up_nothing_but_new_workers() {
         // And what can't be run doesn't hold up the end.
         let waits = pool.submit(|n: u8| n, 1).unwrap();
         pool.shutdown(Duration::ZERO);
+        drop(pool);
         assert!(matches!(waits.wait(), Err(JobError::ShutDown)));
         crate::until(|| children().is_empty()); // The fork server is ended, too.
         assert!(before.elapsed() < limits::HANDSHAKE, "not its handshake");
