@@ -662,6 +662,36 @@ pub const MODELS: &[Model] = &[
         file: "pools/src/ipc/queue.rs",
     },
     Model {
+        name: "ipc::joinable::join_waits_for_what_is_taken",
+        proves: "who joins goes on after the work on what was taken, and is told of a receipt dropped",
+        file: "pools/src/ipc/joinable.rs",
+    },
+    Model {
+        name: "ipc::joinable::join_waits_for_what_is_taken_broken",
+        proves: "twin: the last message to be done wakes nobody",
+        file: "pools/src/ipc/joinable.rs",
+    },
+    Model {
+        name: "ipc::joinable::what_the_dead_held_is_lost",
+        proves: "who joins is told of the message that its consumer died with",
+        file: "pools/src/ipc/joinable.rs",
+    },
+    Model {
+        name: "ipc::joinable::what_the_dead_held_is_lost_broken",
+        proves: "twin: what the dead hold isn't given up",
+        file: "pools/src/ipc/joinable.rs",
+    },
+    Model {
+        name: "ipc::joinable::what_vanished_is_lost",
+        proves: "also of one whose consumer died before it had written down that it took it",
+        file: "pools/src/ipc/joinable.rs",
+    },
+    Model {
+        name: "ipc::joinable::what_vanished_is_lost_broken",
+        proves: "twin: nobody counts what there is after a death behind the door",
+        file: "pools/src/ipc/joinable.rs",
+    },
+    Model {
         name: "thread::sleep::push_against_park",
         proves: "a job pushed while a worker falls asleep is seen by it, or wakes it",
         file: "pools/src/thread/sleep.rs",

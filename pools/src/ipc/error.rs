@@ -35,6 +35,11 @@ pub enum Error {
     Closed,
     /// The other end died in the middle of a message.
     Truncated,
+    /// Messages of a [`JoinableQueue`](super::JoinableQueue) were taken and not done.
+    Lost {
+        /// How many, since it was made or [cleared](super::JoinableQueue::clear_lost).
+        messages: u32,
+    },
     /// The barrier is broken: a party died, timed out, or aborted.
     Broken,
     /// Whoever held the lock before died or panicked; see [`Poisoned`].
@@ -74,6 +79,12 @@ impl fmt::Display for Error {
             Error::Truncated => {
                 f.write_str("the other end died in the middle of a message; its beginning is lost")
             }
+            Error::Lost { messages } => write!(
+                f,
+                "{messages} of the messages were taken by a process that died, or by one that \
+                 dropped the receipt without `task_done`, so nobody knows how far the work on them \
+                 came; all others are done: put in order what they were for, and call `clear_lost`"
+            ),
             Error::Broken => f.write_str(
                 "the barrier is broken: a party died, ran out of time, or called abort; all \
                  waiters get this, and `reset` makes it whole again",

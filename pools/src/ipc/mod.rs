@@ -10,6 +10,7 @@
 //! | run a function in another process | [`Process`] | `Process` |
 //! | talk to one process | [`channel()`] | `Pipe` |
 //! | hand work to whoever is free | [`Queue`] | `Queue` |
+//! | the same, and learn when all is done | [`JoinableQueue`] | `JoinableQueue` |
 //! | change a value together | [`Mutex`], [`Condvar`] | `Lock`, `Condition` |
 //! | the same, from functions that call each other | [`ReentrantMutex`] | `RLock` |
 //! | read and write a value or many | [`Value`], [`Array`] | `Value`, `Array` |
@@ -25,7 +26,7 @@
 //! | who is there | [`identity`], [`members`] |
 //! | how one waits | [`kernel`], [`lock`], [`monitor`], [`lookout`] |
 //! | where it is, how it travels | [`segment`] with [`words`], [`travel`], [`message`] |
-//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`reentrant`], [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`] |
+//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`reentrant`], [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`], [`joinable`] |
 //! | objects of the kernel | [`channel`](mod@channel), [`process`], [`child`] |
 
 pub mod array;
@@ -37,6 +38,7 @@ pub mod error;
 pub mod event;
 pub mod fd;
 pub mod identity;
+pub mod joinable;
 pub mod kernel;
 pub mod limits;
 pub mod lock;
@@ -61,6 +63,7 @@ pub use condvar::Condvar;
 pub use error::{Error, Poisoned, TryLockError};
 pub use event::Event;
 pub use fd::Fd;
+pub use joinable::{JoinableQueue, Receipt};
 pub use mutex::{Mutex, MutexGuard, Plain};
 pub use process::{Process, SpawnError};
 pub use queue::Queue;

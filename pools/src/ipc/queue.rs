@@ -18,7 +18,7 @@
 //! 3. Messages are encoded before the door and decoded after it: user code never
 //!    runs inside.
 //!
-//! Read before this: [`super::monitor`]. Read after it: [`super::channel`](mod@super::channel).
+//! Read before this: [`super::monitor`]. Read after it: [`super::joinable`].
 //!
 //! Rejected: *a pipe with a lock at each end*, as Python has it (a death with the
 //! lock, or halfway through a message, stops everybody for ever); *a ring without
@@ -32,6 +32,7 @@ use super::limits::QUEUE_BYTES;
 use super::message;
 use super::monitor::{Door, Monitor, News};
 use super::segment::Segment;
+use super::words::Words;
 use crate::process::ring::Bytes;
 use crate::switch::{AtomicU32, AtomicU64, Ordering, Weakening, weakened};
 use serde::de::DeserializeOwned;
@@ -48,9 +49,9 @@ const HEAD: u64 = 4;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Positions {
-    monitor: Monitor,
-    filled: News,
-    emptied: News,
+    pub(super) monitor: Monitor,
+    pub(super) filled: News,
+    pub(super) emptied: News,
     head: AtomicU64,
     tail: AtomicU64,
     items: AtomicU32,
@@ -63,12 +64,17 @@ impl Positions {
     /// The words of a queue for so many messages.
     pub fn new(max_items: u32) -> Positions {
         let positions = Positions::default();
-        positions.max_items.store(max_items, Ordering::Relaxed);
+        positions.limit(max_items);
         positions
     }
 
+    /// So many messages at a time, and no more.
+    pub(super) fn limit(&self, max_items: u32) {
+        self.max_items.store(max_items, Ordering::Relaxed);
+    }
+
     /// After a death behind the door: invariant 2.
-    fn repair(&self, ring: &impl Bytes) {
+    pub(super) fn repair(&self, ring: &impl Bytes) {
         let (mut at, tail) = (self.head(), self.tail());
         let mut items = 0;
         while at < tail {
@@ -90,18 +96,35 @@ impl Positions {
         self.monitor.enter(party, || self.repair(ring))
     }
 
+    /// How many messages there are.
+    pub(super) fn items(&self) -> u32 {
+        self.items.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more messages.
+    pub(super) fn close<'a, P: Party>(&'a self, door: &mut Door<'a, P>) {
+        self.closed.store(1, Ordering::Relaxed);
+        door.tell(&self.filled, u32::MAX);
+        door.tell(&self.emptied, u32::MAX);
+    }
+
+    /// Whether it takes no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed) != 0
+    }
+
     /// Puts a message if there is room.
-    fn put_now<'a, P: Party>(
+    pub(super) fn put_now<'a, P: Party>(
         &'a self,
         door: &mut Door<'a, P>,
         ring: &impl Bytes,
         bytes: &[u8],
     ) -> Option<Result<(), Error>> {
-        if self.closed.load(Ordering::Relaxed) != 0 {
+        if self.is_closed() {
             return Some(Err(Error::Closed));
         }
         let (head, tail) = (self.head(), self.tail());
-        let items = self.items.load(Ordering::Relaxed);
+        let items = self.items();
         let need = HEAD + bytes.len() as u64;
         let free = (ring.capacity() as u64).checked_sub(tail.wrapping_sub(head));
         let Some(free) = free else {
@@ -124,15 +147,14 @@ impl Positions {
     }
 
     /// Takes a message if there is one.
-    fn get_now<'a, P: Party>(
+    pub(super) fn get_now<'a, P: Party>(
         &'a self,
         door: &mut Door<'a, P>,
         ring: &impl Bytes,
     ) -> Option<Result<Vec<u8>, Error>> {
         let (head, tail) = (self.head(), self.tail());
         if head == tail {
-            let closed = self.closed.load(Ordering::Relaxed) != 0;
-            return closed.then_some(Err(Error::Closed));
+            return self.is_closed().then_some(Err(Error::Closed));
         }
         let len = u64::from(len_at(ring, head));
         if HEAD + len > tail.wrapping_sub(head) {
@@ -142,7 +164,7 @@ impl Positions {
         ring.get(head + HEAD, &mut bytes);
         // Release: not before the bytes were read (invariant 1).
         self.head.store(head + HEAD + len, Ordering::Release);
-        let items = self.items.load(Ordering::Relaxed);
+        let items = self.items();
         self.items.store(items.saturating_sub(1), Ordering::Relaxed);
         // Messages differ in size, and so do those who wait for room.
         door.tell(&self.emptied, u32::MAX);
@@ -225,10 +247,32 @@ fn len_at(ring: &impl Bytes, at: u64) -> u32 {
     u32::from_le_bytes(len)
 }
 
-/// A queue's bytes.
-struct Ring<'a>(&'a Segment<Positions>);
+/// That there is room for so many messages and bytes: any at all.
+pub(super) fn check_room(messages: u32, bytes: usize) -> Result<(), Error> {
+    if messages == 0 || bytes <= HEAD as usize {
+        return Err(Error::Config(
+            "a queue without room would block for ever: ask for 1 message and 5 bytes or more",
+        ));
+    }
+    Ok(())
+}
 
-impl Ring<'_> {
+/// A message's bytes, which would fit if the ring were empty.
+pub(super) fn encoded<T: Serialize>(value: &T, ring: &impl Bytes) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(64);
+    message::encode_bytes(value, &mut bytes)?;
+    let max = ring.capacity().min(u32::MAX as usize) - HEAD as usize;
+    if bytes.len() > max {
+        let len = bytes.len();
+        return Err(Error::TooLarge { len, max });
+    }
+    Ok(bytes)
+}
+
+/// A queue's bytes: its segment's data.
+pub(super) struct Ring<'a, S: Words>(pub(super) &'a Segment<S>);
+
+impl<S: Words> Ring<'_, S> {
     /// Calls `copy` with the address of each of the at most two stretches that `len`
     /// bytes from count `at` on occupy, and with the range of these bytes.
     fn stretches(
@@ -247,7 +291,7 @@ impl Ring<'_> {
     }
 }
 
-impl Bytes for Ring<'_> {
+impl<S: Words> Bytes for Ring<'_, S> {
     fn capacity(&self) -> usize {
         self.0.data::<u8>().1
     }
@@ -321,13 +365,9 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Error::Memory`], [`Error::TooLarge`]; [`Error::Config`] for nothing.
     pub fn with_capacity(messages: u32, bytes: usize) -> Result<Queue<T>, Error> {
-        if messages == 0 || bytes <= HEAD as usize {
-            return Err(Error::Config(
-                "a queue without room would block for ever: ask for 1 message and 5 bytes or more",
-            ));
-        }
+        check_room(messages, bytes)?;
         let segment = Segment::<Positions>::new::<u8>(bytes)?;
-        segment.words().max_items.store(messages, Ordering::Relaxed);
+        segment.words().limit(messages);
         Ok(Queue::with(segment))
     }
 
@@ -338,7 +378,7 @@ impl<T> Queue<T> {
         }
     }
 
-    fn parts(&self) -> (&Positions, &Segment<Positions>, Ring<'_>) {
+    fn parts(&self) -> (&Positions, &Segment<Positions>, Ring<'_, Positions>) {
         (self.segment.words(), &self.segment, Ring(&self.segment))
     }
 
@@ -346,7 +386,7 @@ impl<T> Queue<T> {
     pub fn len(&self) -> usize {
         let (words, party, ring) = self.parts();
         let _door = words.enter(party, &ring);
-        words.items.load(Ordering::Relaxed) as usize
+        words.items() as usize
     }
 
     /// Whether no message waits now.
@@ -354,34 +394,31 @@ impl<T> Queue<T> {
         self.len() == 0
     }
 
+    /// Whether there is no room for one more message now. In bytes it can be too full
+    /// for a long message before that.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity()
+    }
+
+    /// How many messages it was made for.
+    pub fn capacity(&self) -> usize {
+        self.segment.words().max_items.load(Ordering::Relaxed) as usize
+    }
+
     /// Takes no more messages, from anybody; those that are there can still be
     /// taken, then everybody gets [`Error::Closed`].
     pub fn close(&self) {
         let (words, party, ring) = self.parts();
-        let mut door = words.enter(party, &ring);
-        words.closed.store(1, Ordering::Relaxed);
-        door.tell(&words.filled, u32::MAX);
-        door.tell(&words.emptied, u32::MAX);
+        words.close(&mut words.enter(party, &ring));
     }
 
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
-        self.segment.words().closed.load(Ordering::Relaxed) != 0
+        self.segment.words().is_closed()
     }
 }
 
 impl<T: Serialize> Queue<T> {
-    fn encoded(&self, value: &T) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::with_capacity(64);
-        message::encode_bytes(value, &mut bytes)?;
-        let max = self.parts().2.capacity().min(u32::MAX as usize) - HEAD as usize;
-        if bytes.len() > max {
-            let len = bytes.len();
-            return Err(Error::TooLarge { len, max });
-        }
-        Ok(bytes)
-    }
-
     /// Puts a message; waits for room.
     ///
     /// # Errors
@@ -402,7 +439,7 @@ impl<T: Serialize> Queue<T> {
     }
 
     fn put_by(&self, value: &T, deadline: Deadline) -> Result<(), Error> {
-        let bytes = self.encoded(value)?;
+        let bytes = encoded(value, &self.parts().2)?;
         let (words, party, ring) = self.parts();
         words.put(party, &ring, &bytes, deadline)
     }
@@ -412,7 +449,7 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// [`Error::WouldBlock`]; otherwise as [`put`](Queue::put).
     pub fn try_put(&self, value: &T) -> Result<(), Error> {
-        let bytes = self.encoded(value)?;
+        let bytes = encoded(value, &self.parts().2)?;
         let (words, party, ring) = self.parts();
         words.try_put(party, &ring, &bytes)
     }
@@ -425,7 +462,7 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// As [`put`](Queue::put).
     pub async fn put_async(&self, value: &T) -> Result<(), Error> {
-        let bytes = self.encoded(value)?;
+        let bytes = encoded(value, &self.parts().2)?;
         let (words, party, ring) = self.parts();
         party
             .wait_until(

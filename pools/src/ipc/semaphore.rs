@@ -49,7 +49,7 @@ impl<const N: usize> Default for Permits<N> {
 }
 
 /// Who holds how many: one word, so that one store changes both.
-fn entry(token: Token, count: u32) -> u64 {
+pub(super) fn entry(token: Token, count: u32) -> u64 {
     if count == 0 {
         0
     } else {
@@ -57,7 +57,8 @@ fn entry(token: Token, count: u32) -> u64 {
     }
 }
 
-fn holder(entry: u64) -> Option<(Token, u32)> {
+/// Its parts; `None` for nobody.
+pub(super) fn holder(entry: u64) -> Option<(Token, u32)> {
     Some((Token::from_bits((entry >> 32) as u32)?, entry as u32))
 }
 

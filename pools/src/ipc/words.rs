@@ -6,6 +6,7 @@
 use super::barrier::Gate;
 use super::condvar::Turn;
 use super::event::Flag;
+use super::joinable::Books;
 use super::limits::MEMBERS;
 use super::mutex::Locked;
 use super::queue::Positions;
@@ -71,4 +72,10 @@ unsafe impl Words for Which {
 unsafe impl Words for Positions {
     const KIND: [u8; 8] = *b"3p-queue";
     const NAME: &'static str = "Queue";
+}
+
+// SAFETY: atomics; empty, nothing is taken or lost.
+unsafe impl Words for Books<MEMBERS> {
+    const KIND: [u8; 8] = *b"3p-joinq";
+    const NAME: &'static str = "JoinableQueue";
 }

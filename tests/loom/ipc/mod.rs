@@ -4,6 +4,7 @@
 mod barrier;
 mod condvar;
 mod event;
+mod joinable;
 mod lock;
 mod members;
 mod monitor;

@@ -3,6 +3,7 @@
 mod channels;
 mod gates;
 mod jobs;
+mod joinable;
 mod locks;
 mod processes;
 mod queues;

@@ -71,7 +71,9 @@ fn a_queue_is_bounded_in_messages_and_bytes_and_says_so() {
     queue.put(&vec![2]).unwrap();
     assert!(matches!(queue.try_put(&vec![3]), Err(Error::WouldBlock)));
     assert_eq!(queue.len(), 2);
+    assert!(queue.is_full() && queue.capacity() == 2);
     assert_eq!(queue.get().unwrap(), [1]);
+    assert!(!queue.is_full());
     assert!(matches!(
         queue.try_put(&vec![3; 95]),
         Err(Error::WouldBlock)
@@ -148,10 +150,10 @@ fn a_queue_can_be_awaited_on_both_sides() {
 }
 
 /// A generator of numbers that a seed repeats.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
