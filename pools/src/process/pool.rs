@@ -128,7 +128,7 @@ impl ProcessPool {
     /// let pool = ProcessPool::new(1)?;
     /// let job = pool.options().name("nap").submit(
     ///     |ms| std::thread::sleep(std::time::Duration::from_millis(ms)),
-    ///     50,
+    ///     300,
     /// )?;
     /// // process pool, open: 1 of 1 workers, 1 jobs
     /// //   worker 4711: busy with job 0, `nap` (src/main.rs:5:16) for 1.2ms, 0 done
