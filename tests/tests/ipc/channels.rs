@@ -2,7 +2,7 @@
 
 use crate::{kill, stop, succeeds, wait_to_be_killed};
 use std::time::Duration;
-use threeply_pools::ipc::{Channel, Error, Event, Mutex, Process, channel, duplex};
+use threeply_pools::ipc::{Channel, Error, Event, Mutex, Process, SpawnError, channel, duplex};
 use threeply_tests::watchdog::watchdog;
 
 /// Sends everything back until the other end is gone.
@@ -161,4 +161,23 @@ fn both_ends_can_be_awaited_on_one_loop() {
         drop(a);
         echo.await.unwrap();
     });
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_message_can_not_be_given_away() {
+    let _dog = watchdog();
+    fn flood(peer: Channel<Vec<u8>>) {
+        let _ = peer.send(&vec![7; 4 << 20]);
+    }
+    let (here, there) = channel::<Vec<u8>>().unwrap();
+    let process = Process::spawn(flood, there).unwrap();
+    assert!(here.poll(Duration::from_secs(30)).unwrap());
+    stop(&process); // The first packets are there; all of it doesn't fit.
+    assert!(matches!(here.try_recv(), Err(Error::WouldBlock)));
+    let error = Process::spawn(|_: Channel<Vec<u8>>| (), here).unwrap_err();
+    let SpawnError::Arguments(reason) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(reason.to_string().contains("in part"), "{reason}");
+    kill(&process);
 }

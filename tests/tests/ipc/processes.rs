@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use threeply_pools::ipc::{Channel, Event, Mutex, Process, SpawnError, channel};
+use threeply_pools::ipc::{Channel, Error, Event, Mutex, Process, SpawnError, channel};
 use threeply_tests::watchdog::watchdog;
 
 #[test]
@@ -249,4 +249,24 @@ fn use_and_count(_: ()) {
 fn nothing_is_left_open_and_nobody_left_unreaped() {
     let _dog = watchdog();
     succeeds(Process::spawn(use_and_count, ()).unwrap());
+}
+
+#[test]
+fn a_handle_that_never_arrives_lets_nobody_wait_for_it() {
+    let _dog = watchdog();
+    let alone = |go: &Event| {
+        let waited = go.wait();
+        assert!(matches!(waited, Err(Error::PeersGone)), "{waited:?}");
+    };
+    // It wasn't sent: the other part of the message can't be encoded.
+    let go = Event::new().unwrap();
+    let error = Process::spawn(|_: (Event, Unwilling)| (), (go.clone(), Unwilling)).unwrap_err();
+    assert!(matches!(error, SpawnError::Arguments(_)), "{error:?}");
+    alone(&go);
+    // It was, to a child that dies before it has taken it.
+    let go = Event::new().unwrap();
+    let process = Process::spawn(|_: (Lopsided, Event)| (), (Lopsided(1), go.clone())).unwrap();
+    process.join().unwrap();
+    assert_eq!(process.exit_code(), Some(120));
+    alone(&go);
 }

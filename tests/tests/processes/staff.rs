@@ -195,3 +195,20 @@ fn an_idle_worker_s_patience_begins_when_its_last_job_ends() {
     assert_eq!(seen, Some(true));
     end(pool);
 }
+
+#[test]
+fn a_pool_that_shrinks_while_workers_are_being_started_ends_with_as_many_as_it_should() {
+    let _dog = watchdog();
+    let pool = new_pool(1);
+    for round in 0..60u64 {
+        pool.resize(4).unwrap();
+        // At another moment of their start each time.
+        std::thread::sleep(Duration::from_micros(round * 40));
+        pool.resize(1).unwrap();
+    }
+    until(|| pool.worker_pids().len() == 1);
+    assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
+    assert_eq!(pool.worker_pids().len(), 1);
+    assert_eq!(pool.statistics().workers_died, 0);
+    end(pool);
+}
