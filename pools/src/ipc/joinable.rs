@@ -658,3 +658,106 @@ impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
         Ok(JoinableQueue::with(Arc::new(segment)))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::ipc::identity::Identity;
+    use crate::ipc::kernel::Slept;
+    use crate::ipc::members::Table;
+    use crate::switch::AtomicU32;
+    use std::cell::{Cell, RefCell};
+
+    /// One who never waits, and may be dead to others.
+    struct Consumer {
+        token: Token,
+        dead: Cell<bool>,
+    }
+
+    impl Consumer {
+        fn new() -> Consumer {
+            let me = Identity::from_bits(1);
+            let token = Table::<2>::default().attach(me, |_| true).unwrap();
+            let dead = Cell::new(false);
+            Consumer { token, dead }
+        }
+    }
+
+    impl Party for Consumer {
+        fn sleep(&self, _: &AtomicU32, _: u32, _: Deadline) -> Slept {
+            unreachable!("nobody else is there")
+        }
+        fn wake(&self, _: &AtomicU32, _: u32) {}
+        fn me(&self) -> Token {
+            self.token
+        }
+        fn is_alive(&self, _: Token) -> bool {
+            !self.dead.get()
+        }
+        fn sweep(&self) -> u32 {
+            0
+        }
+        fn deaths(&self) -> u32 {
+            0
+        }
+        fn has_peers(&self) -> bool {
+            true
+        }
+    }
+
+    struct Memory(RefCell<[u8; 32]>);
+
+    impl Bytes for Memory {
+        fn capacity(&self) -> usize {
+            32
+        }
+        fn put(&self, at: u64, bytes: &[u8]) {
+            for (place, byte) in (at..).zip(bytes) {
+                self.0.borrow_mut()[place as usize % 32] = *byte;
+            }
+        }
+        fn get(&self, at: u64, bytes: &mut [u8]) {
+            for (place, byte) in (at..).zip(bytes) {
+                *byte = self.0.borrow()[place as usize % 32];
+            }
+        }
+    }
+
+    /// A queue with three messages, of which one is taken. `cut` makes the first store
+    /// of a change; then the one behind the door dies, and another repairs, twice, as if
+    /// it died in between. Returns what the ledger says, once before what the dead held is
+    /// given up and once after.
+    fn after(cut: impl FnOnce(&Books<2>, &Consumer, &Memory)) -> [(u32, u32); 2] {
+        let (books, ring, me) = (
+            Books::<2>::new(8),
+            Memory(RefCell::default()),
+            Consumer::new(),
+        );
+        for message in 0..3 {
+            books.try_put(&me, &ring, &[message]).unwrap();
+        }
+        books.try_get(&me, &ring).unwrap();
+        assert_eq!(books.read(), (3, 0));
+        cut(&books, &me, &ring);
+        books.repair(&ring);
+        books.repair(&ring);
+        let repaired = books.read();
+        me.dead.set(true);
+        books.look_around(&mut books.enter(&me, &ring));
+        [repaired, books.read()]
+    }
+
+    #[test]
+    fn a_death_between_two_stores_hides_no_loss_and_invents_none() {
+        let nothing = after(|_, _, _| {});
+        assert_eq!(nothing, [(3, 0), (2, 1)], "what it held");
+        let put = after(|books, me, ring| books.positions.try_put(me, ring, &[3]).unwrap());
+        assert_eq!(put, [(4, 0), (3, 1)], "it is in the queue");
+        let get = after(|books, me, ring| drop(books.positions.try_get(me, ring).unwrap()));
+        assert_eq!(get, [(2, 1), (1, 2)], "it was on its way to being held");
+        let done = after(|books, _, _| books.write(2, 0));
+        assert_eq!(done, [(3, 0), (2, 1)], "it wasn't done yet");
+        let dropped = after(|books, _, _| books.held[0].store(0, Ordering::Relaxed));
+        assert_eq!(dropped, [(2, 1), (2, 1)], "it is lost once");
+    }
+}

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 use threeply_pools::ipc::{
-    Array, Barrier, Channel, Condvar, Error, Event, Mutex, Queue, Semaphore, TryLockError, Value,
-    channel,
+    Array, Barrier, Channel, Condvar, Error, Event, JoinableQueue, Mutex, Queue, ReentrantMutex,
+    Semaphore, TryLockError, Value, channel,
 };
 use threeply_pools::process::{JobError, JobHandle, ProcessPool};
 use threeply_tests::watchdog::watchdog;
@@ -59,6 +59,66 @@ fn a_mutex_in_jobs_counts_right_and_tells_of_the_job_that_died_with_it() {
     counter.clear_poison();
     pool.call(add, (counter.clone(), 1)).unwrap().unwrap();
     assert_eq!(*counter.lock().unwrap(), 5_001);
+    end(pool);
+}
+
+#[test]
+fn a_job_takes_a_lock_again_and_one_that_dies_deep_inside_is_told() {
+    let _dog = watchdog();
+    fn add((counter, bare): (ReentrantMutex<u64>, Mutex<()>)) {
+        let _bare = bare.lock().unwrap();
+        let outer = counter.lock().unwrap();
+        let inner = counter.lock().unwrap();
+        outer.set(inner.get() + 1);
+    }
+    fn hold((counter, ready): (ReentrantMutex<u64>, Event)) {
+        let _guards = [(); 2].map(|()| counter.lock().unwrap());
+        stay(&ready)
+    }
+    let pool = pool(2);
+    let (counter, ready) = (ReentrantMutex::new(0).unwrap(), Event::new().unwrap());
+    let bare = Mutex::new(()).unwrap();
+    let inputs = (0..100).map(|_| (counter.clone(), bare.clone()));
+    pool.map(add, inputs).for_each(|done| done.unwrap());
+    let job = pool.submit(hold, (counter.clone(), ready.clone())).unwrap();
+    ready.wait().unwrap();
+    assert!(matches!(counter.try_lock(), Err(TryLockError::WouldBlock)));
+    kill(job);
+    assert_eq!(counter.lock().unwrap_err().get_ref().get(), 100);
+    end(pool);
+}
+
+#[test]
+fn what_jobs_take_can_be_joined_and_what_a_killed_one_took_is_lost() {
+    let _dog = watchdog();
+    fn take_two_and_stay((queue, ready): (JoinableQueue<u32>, Event)) {
+        queue.get().unwrap().1.task_done();
+        let _taken = queue.get().unwrap();
+        stay(&ready)
+    }
+    fn take_all(queue: JoinableQueue<u32>) -> u32 {
+        let taken = std::iter::from_fn(|| queue.get().ok());
+        taken
+            .map(|(n, receipt)| {
+                receipt.task_done();
+                n
+            })
+            .sum()
+    }
+    let pool = pool(2);
+    let (queue, ready) = (JoinableQueue::new(16).unwrap(), Event::new().unwrap());
+    for n in 0..4 {
+        queue.put(&n).unwrap();
+    }
+    let job = pool.submit(take_two_and_stay, (queue.clone(), ready.clone()));
+    ready.wait().unwrap();
+    let rest = pool.submit(take_all, queue.clone()).unwrap();
+    kill(job.unwrap());
+    assert!(matches!(queue.join(), Err(Error::Lost { messages: 1 })));
+    queue.close();
+    assert_eq!(rest.wait().unwrap(), 2 + 3);
+    assert_eq!(queue.clear_lost(), 1);
+    queue.join().unwrap();
     end(pool);
 }
 
