@@ -215,11 +215,11 @@ pub enum Weakening {
     BrokenBeforeRound,
     /// `ipc::queue`: a message is taken into account before it has been copied.
     CommitBeforeCopy,
-    /// `ipc::joinable`: the last message to be done wakes nobody.
+    /// `ipc::ledger`: the last message to be done wakes nobody.
     DoneUntold,
-    /// `ipc::joinable`: what the dead had taken isn't given up.
+    /// `ipc::ledger`: what the dead had taken isn't given up.
     DeadKeepMessages,
-    /// `ipc::joinable`: a message that vanished in the hands of the dead isn't looked for.
+    /// `ipc::ledger`: a message that vanished in the hands of the dead isn't looked for.
     VanishUnseen,
     /// `Outstanding::publish`: the owner sleeps with a part of the count to itself.
     SkipPublish,

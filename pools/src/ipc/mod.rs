@@ -26,7 +26,7 @@
 //! | who is there | [`identity`], [`members`] |
 //! | how one waits | [`kernel`], [`lock`], [`monitor`], [`lookout`] |
 //! | where it is, how it travels | [`segment`] with [`words`], [`travel`], [`message`] |
-//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`reentrant`], [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`], [`joinable`] |
+//! | objects in shared memory | [`mutex`], [`array`](mod@array), [`reentrant`], [`condvar`], [`event`], [`semaphore`], [`barrier`], [`value`], [`queue`], [`joinable`] with [`ledger`] |
 //! | objects of the kernel | [`channel`](mod@channel), [`process`], [`child`] |
 
 pub mod array;
@@ -40,6 +40,7 @@ pub mod fd;
 pub mod identity;
 pub mod joinable;
 pub mod kernel;
+pub mod ledger;
 pub mod limits;
 pub mod lock;
 pub mod lookout;

@@ -18,7 +18,7 @@
 //! 3. Messages are encoded before the door and decoded after it: user code never
 //!    runs inside.
 //!
-//! Read before this: [`super::monitor`]. Read after it: [`super::joinable`].
+//! Read before this: [`super::monitor`]. Read after it: [`super::ledger`].
 //!
 //! Rejected: *a pipe with a lock at each end*, as Python has it (a death with the
 //! lock, or halfway through a message, stops everybody for ever); *a ring without

@@ -6,7 +6,7 @@
 use super::barrier::Gate;
 use super::condvar::Turn;
 use super::event::Flag;
-use super::joinable::Books;
+use super::ledger::Books;
 use super::limits::MEMBERS;
 use super::mutex::Locked;
 use super::queue::Positions;

@@ -4,7 +4,7 @@
 mod barrier;
 mod condvar;
 mod event;
-mod joinable;
+mod ledger;
 mod lock;
 mod members;
 mod monitor;

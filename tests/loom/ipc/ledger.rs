@@ -1,12 +1,12 @@
-//! Work that is waited for, done, or lost with whom took it: `pools/src/ipc/joinable.rs`.
+//! Work that is waited for, done, or lost with whom took it: `pools/src/ipc/ledger.rs`.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 use threeply_pools::ipc::Error;
-use threeply_pools::ipc::joinable::{Books, End};
 use threeply_pools::ipc::kernel::{Deadline, Party, Slept};
+use threeply_pools::ipc::ledger::{Books, End};
 use threeply_pools::ipc::members::Token;
 use threeply_pools::process::ring::Bytes;
 use threeply_pools::switch::{self, Weakening, weaken};
