@@ -4,7 +4,7 @@
 use crate::{builder, end, gate, hold, is_alive, new_pool, until, watchdog};
 use std::collections::HashSet;
 use std::time::Duration;
-use threeply_pools::process::Error;
+use threeply_pools::process::{Error, WorkerStage, WorkerStatistics};
 
 #[test]
 fn a_pool_grows_and_shrinks_while_it_works_and_loses_no_job() {
@@ -205,8 +205,11 @@ fn a_pool_that_shrinks_while_workers_are_being_started_ends_with_as_many_as_it_s
         // At another moment of their start each time.
         std::thread::sleep(Duration::from_micros(round * 40));
         pool.resize(1).unwrap();
+        let settled = |workers: &[WorkerStatistics]| {
+            workers.len() == 1 && workers[0].stage == WorkerStage::Ready
+        };
+        until(|| settled(&pool.statistics().workers));
     }
-    until(|| pool.worker_pids().len() == 1);
     assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
     assert_eq!(pool.worker_pids().len(), 1);
     assert_eq!(pool.statistics().workers_died, 0);
