@@ -559,3 +559,43 @@ impl<'de, T> Deserialize<'de> for Queue<T> {
         Ok(Queue::with(Segment::unpack::<u8, D>(deserializer)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    struct Heap(RefCell<[u8; 64]>);
+
+    impl Bytes for Heap {
+        fn capacity(&self) -> usize {
+            64
+        }
+        fn put(&self, at: u64, bytes: &[u8]) {
+            for (place, byte) in (at..).zip(bytes) {
+                self.0.borrow_mut()[place as usize % 64] = *byte;
+            }
+        }
+        fn get(&self, at: u64, bytes: &mut [u8]) {
+            for (place, byte) in (at..).zip(bytes) {
+                *byte = self.0.borrow()[place as usize % 64];
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_death_messages_are_counted_anew() {
+        let (positions, ring) = (Positions::default(), Heap(RefCell::new([0; 64])));
+        let mut at = 60; // Across the seam.
+        positions.head.store(at, Ordering::Relaxed);
+        for len in [5u32, 0, 9] {
+            ring.put(at, &len.to_le_bytes());
+            at += HEAD + u64::from(len);
+        }
+        // Whoever put the last died before it had counted it.
+        positions.tail.store(at, Ordering::Relaxed);
+        positions.items.store(2, Ordering::Relaxed);
+        positions.repair(&ring);
+        assert_eq!(positions.items.load(Ordering::Relaxed), 3);
+    }
+}

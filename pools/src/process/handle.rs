@@ -86,8 +86,8 @@ impl<R> JobHandle<R> {
     }
 
     /// Calls `callback` when the job is done: here and now if it is already, else
-    /// on a thread that the pool keeps for callbacks ([`super::callbacks`]). Several are
-    /// called in the order in which they were given. One that blocks holds up other
+    /// on a thread that the pool keeps for callbacks ([`super::callbacks`]). Several
+    /// that were given before it was done are called in that order. One that blocks holds up other
     /// callbacks of the pool, and nothing else.
     pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
         if self.is_finished() {
