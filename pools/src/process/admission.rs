@@ -58,7 +58,7 @@ fn admit<'s>(
         state = shared.lock();
     }
     let tried = match open {
-        Ok(()) => enter(&mut state, job, quiet),
+        Ok(()) => enter(shared, &mut state, job, quiet),
         Err(error) => Tried::Never(error),
     };
     (state, tried)
@@ -66,11 +66,12 @@ fn admit<'s>(
 
 /// Takes a job in if there is room.
 #[inline]
-fn enter(state: &mut State, job: &mut Option<Job>, quiet: bool) -> Tried {
+fn enter(shared: &Shared, state: &mut State, job: &mut Option<Job>, quiet: bool) -> Tried {
     let Some(job) = job.take_if(|job| !state.must_queue() || state.has_room(job)) else {
         return Tried::Full;
     };
-    let placed = state.accept(job, quiet);
+    let lone = shared.lone.note(quiet && state.outstanding == 0);
+    let placed = state.accept(job, quiet, lone);
     if placed.is_none() && state.lacks_staff() {
         state.look_by(Instant::now()); // Workers had gone for want of work.
     }

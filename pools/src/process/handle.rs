@@ -71,10 +71,14 @@ impl<R> JobHandle<R> {
     /// Sees to it that the reply is noticed without our looking for it.
     fn watch(&self) {
         // Relaxed: decides who asks, orders nothing.
-        if let Some(Placed { link, .. }) = &self.placed
+        if let Some(Placed { link, stays, .. }) = &self.placed
             && !self.cell.is_done()
             && self.quiet.swap(false, Ordering::Relaxed)
         {
+            if *stays {
+                self.pool.lone.end();
+                link.words().stay_at.anywhere();
+            }
             self.pool.watch(link);
         }
     }
@@ -186,7 +190,10 @@ impl<R> JobHandle<R> {
         if self.cell.is_done() {
             return true;
         }
-        if let Some(Placed { link, seq }) = &self.placed {
+        if let Some(Placed { link, seq, stays }) = &self.placed {
+            if *stays && self.pool.lone.is_alone() {
+                link.words().stay_at.here();
+            }
             if let Some(mut reader) = link.reader.take() {
                 // Superfluous rings harm nobody, so this needs no lock.
                 link.words().wake_supervisor.silence();

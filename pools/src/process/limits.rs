@@ -122,6 +122,15 @@ pub const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 /// for by looking.
 pub const THINK: Duration = Duration::from_micros(20);
 
+/// Callers whose next job comes later than this find a processor that sleeps: a worker may
+/// then stay on theirs. (An idle virtual processor looks around for up to 200 µs first, a
+/// real one sleeps deeper the longer it does.)
+pub const SPARSE: Duration = Duration::from_micros(100);
+
+/// After so many jobs in a row a caller counts as alone: a mistake costs the first job of
+/// the next kind up to a slice of the scheduler's.
+pub const LONE: u32 = 8;
+
 /// At most so many replies are taken from a ring before those who wait for them
 /// are told.
 pub const BATCH: usize = 256;

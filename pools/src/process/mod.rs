@@ -10,7 +10,7 @@
 //! | or many at once | [`map`] |
 //! | queue or send | [`admission`], [`shared`], [`state`], [`job`], [`link`] |
 //! | cross | [`frame`] with [`wire`], [`ring`], [`bell`], all in [`page`]; descriptors by [`passing`], [`slices`] |
-//! | run | [`worker`], [`claim`] |
+//! | run | [`worker`], [`claim`]; and sleep, [`stay`] |
 //! | reply | [`reader`], [`pump`] with [`role`], [`reply`], [`cell`], [`handle`] with [`spin`](crate::spin) |
 //! | be seen | [`traced`] |
 //! | or die | [`death`], [`start`] with [`request`] and [`fork_server`], [`supervisor`] with [`look`], [`oom`], [`kin`] with [`control_group`], [`cpu`] |
@@ -61,6 +61,7 @@ pub mod stall;
 pub mod start;
 pub mod state;
 pub mod statistics;
+pub mod stay;
 pub mod supervisor;
 pub mod terms;
 pub mod text;

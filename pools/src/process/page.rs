@@ -30,6 +30,7 @@ use crate::process::bell::{Asleep, Wake};
 use crate::process::claim::Claim;
 use crate::process::limits;
 use crate::process::ring::{Bytes, Counters};
+use crate::process::stay::StayAt;
 use crate::switch::{AtomicU32, AtomicU64};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -73,6 +74,8 @@ pub struct Words {
 
     /// The processor on which a caller last looked for a reply.
     pub caller_at: AtomicU32,
+    /// Where the worker is to sleep.
+    pub stay_at: StayAt,
 
     // Stored by the parent before the worker starts.
     /// Bytes of stack for the thread that runs jobs.

@@ -17,6 +17,7 @@ use crate::process::page::{Line, RingBytes, SharedFile};
 use crate::process::ring::Writer;
 use crate::process::start::Begun;
 use crate::process::state::{Delivery, Phase, State};
+use crate::process::stay::Lone;
 use crate::process::terms::Terms;
 use crate::switch::{Condvar, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub(crate) state: Line<Mutex<State>>,
     /// Told when the queue has room, when all is done, and when all workers are gone.
     pub(crate) changed: Condvar,
+    /// Who submits.
+    pub(crate) lone: Lone,
     pub(crate) arguments: Arc<Arena>,
     pub(crate) arguments_file: SharedFile,
     /// Wakes the supervisor.
@@ -68,6 +71,7 @@ impl Shared {
             Outputs::none()
         };
         Ok(Arc::new_cyclic(|me| Shared {
+            lone: Lone::default(),
             state: Line(Mutex::new(State::new(
                 &options,
                 Arc::clone(&supervisor_bell),

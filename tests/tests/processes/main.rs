@@ -27,6 +27,7 @@ mod parents;
 mod passing;
 mod sandbox;
 mod staff;
+mod stay;
 mod terms;
 
 use std::fs::File;

@@ -90,6 +90,8 @@ pub struct State {
     pub outstanding: usize,
     /// Smoothed length of a job in nanoseconds; `None` before the first.
     job_ns: Option<u64>,
+    /// Some worker may be told to stay beside its caller.
+    stays: bool,
     /// Places for which a worker is being started.
     reserved: Vec<bool>,
     /// Starts in a row that failed.
@@ -142,6 +144,8 @@ pub struct Placed {
     pub link: Arc<Link>,
     /// As which number.
     pub seq: u64,
+    /// Whether the worker is to stay beside whoever waits for it.
+    pub stays: bool,
 }
 
 impl State {
@@ -163,6 +167,7 @@ impl State {
             idle: Vec::with_capacity(size),
             outstanding: 0,
             job_ns: None,
+            stays: false,
             reserved: vec![false; size],
             start_failures: 0,
             failing_since: None,

@@ -91,8 +91,12 @@ impl State {
     ///
     /// `quiet` says that the caller is going to read the reply itself, or asks for the
     /// supervisor when it decides not to: then nobody else is woken by it.
-    pub fn accept(&mut self, job: Job, quiet: bool) -> Option<Placed> {
+    /// `lone` says that the caller has been alone for a while.
+    pub fn accept(&mut self, job: Job, quiet: bool, lone: bool) -> Option<Placed> {
         self.outstanding += usize::from(job.count);
+        if self.stays && !lone {
+            self.stay_nowhere();
+        }
         if self.queue.is_empty() {
             let mut slot = None;
             while slot.is_none()
@@ -107,8 +111,15 @@ impl State {
             if let Some(slot) = slot {
                 return match self.send(slot, job, quiet) {
                     Ok(seq) => {
-                        let link = Arc::clone(&self.workers[slot].as_ref()?.link);
-                        Some(Placed { link, seq })
+                        let worker = self.workers[slot].as_ref()?;
+                        let link = Arc::clone(&worker.link);
+                        let seldom = u128::from(worker.think_ns) >= limits::SPARSE.as_nanos();
+                        let stays = lone && seldom;
+                        if self.stays && !stays {
+                            self.stay_nowhere();
+                        }
+                        self.stays = stays;
+                        Some(Placed { link, seq, stays })
                     }
                     Err(job) => {
                         self.enqueue(job);
@@ -119,6 +130,15 @@ impl State {
         }
         self.enqueue(job);
         None
+    }
+
+    /// From now on workers sleep wherever they like.
+    #[cold]
+    fn stay_nowhere(&mut self) {
+        self.stays = false;
+        for worker in self.workers.iter().flatten() {
+            worker.link.words().stay_at.anywhere();
+        }
     }
 
     /// Writes a job into a worker's ring and says as which number; gives it back if there

@@ -204,11 +204,13 @@ impl Worker {
             self.busy_since = Instant::now();
             return Ok(());
         }
+        let stay = words.stay_at.stay();
         self.words.asleep.announce();
         if self.requests.available(&counters) == Ok(0) {
             self.replies.bells().sleep()?;
         }
         self.words.asleep.cancel();
+        drop(stay); // Before anything of the user's runs.
         self.busy_since = Instant::now();
         Ok(())
     }
