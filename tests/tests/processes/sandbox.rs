@@ -169,19 +169,21 @@ fn a_pool_that_can_have_no_worker_at_all_breaks_and_says_why() {
 #[test]
 fn a_worker_that_can_not_begin_says_why_in_its_last_words() {
     let _dog = watchdog();
-    // Less than the stack of the thread that runs jobs.
-    let pool = ProcessPool::builder()
-        .workers(1)
-        .memory_limit(1 << 20)
-        .build()
-        .unwrap();
-    let told = match pool.submit(|n: u8| n, 1) {
-        Ok(job) => job.wait().unwrap_err().to_string(),
-        Err(error) => error.to_string(),
-    };
-    assert!(
-        told.contains("cannot start the thread that runs jobs"),
-        "{told}"
-    );
-    end(pool);
+    // Nothing, and less than the stack of the thread that runs jobs.
+    for limit in [0, 1 << 20] {
+        let pool = ProcessPool::builder()
+            .workers(1)
+            .memory_limit(limit)
+            .build()
+            .unwrap();
+        let told = match pool.submit(|n: u8| n, 1) {
+            Ok(job) => job.wait().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            told.contains("cannot start the thread that runs jobs"),
+            "{limit}: {told}"
+        );
+        end(pool);
+    }
 }

@@ -81,7 +81,7 @@ impl Builder {
     /// job that needs more aborts its worker, and fails with
     /// [`Cause::MemoryLimit`](crate::process::Cause::MemoryLimit).
     pub fn memory_limit(mut self, bytes: u64) -> Builder {
-        self.options.memory_limit = Some(bytes);
+        self.options.memory_limit = Some(bytes.max(1)); // Zero is "none" to a worker.
         self
     }
 
