@@ -1,6 +1,9 @@
 //! Workers that sleep where their caller does.
+//!
+//! Each test runs in a process of its own: workers of a fork server may run where the
+//! thread might that started it, which would be another test's.
 
-use crate::{builder, end, until, watchdog};
+use crate::{builder, end, in_a_process_of_its_own, until};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use std::time::Duration;
@@ -46,60 +49,62 @@ fn come_seldom(pool: &ProcessPool) -> i32 {
 
 #[test]
 fn a_worker_stays_beside_a_lone_caller_while_it_sleeps_and_then_only() {
-    let _dog = watchdog();
-    if mask(0).len() == 1 {
-        eprintln!("skipped: there is one processor only");
-        return;
-    }
-    let pool = builder().workers(1).build().unwrap();
-    let mut thread = 0;
-    // The caller may itself be moved meanwhile, which the worker follows with the next job.
-    until(|| {
+    in_a_process_of_its_own(|()| {
+        if mask(0).len() == 1 {
+            eprintln!("skipped: there is one processor only");
+            return;
+        }
+        let pool = builder().workers(1).build().unwrap();
+        let mut thread = 0;
+        // The caller may itself be moved meanwhile, which the worker follows with the next job.
+        until(|| {
+            thread = come_seldom(&pool);
+            let mut tries = 0..100;
+            tries.any(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                mask(thread).len() == 1
+            })
+        });
+
+        // Two jobs at a time: the worker may be wanted anywhere.
+        let both = [(); 2].map(|()| pool.submit(look, ()).unwrap());
+        for (_, seen, _) in both.map(JobHandle::wait).map(Result::unwrap) {
+            assert_eq!(seen, mask(0));
+        }
+        until(|| mask(thread) == mask(0));
+
+        // Nobody waits: likewise.
         thread = come_seldom(&pool);
-        let mut tries = 0..100;
-        tries.any(|_| {
-            std::thread::sleep(Duration::from_millis(1));
-            mask(thread).len() == 1
-        })
+        drop(pool.submit(look, ()).unwrap());
+        pool.submit(look, ()).unwrap().on_done(|| {});
+        until(|| mask(thread) == mask(0));
+        end(pool);
     });
-
-    // Two jobs at a time: the worker may be wanted anywhere.
-    let both = [(); 2].map(|()| pool.submit(look, ()).unwrap());
-    for (_, seen, _) in both.map(JobHandle::wait).map(Result::unwrap) {
-        assert_eq!(seen, mask(0));
-    }
-    until(|| mask(thread) == mask(0));
-
-    // Nobody waits: likewise.
-    thread = come_seldom(&pool);
-    drop(pool.submit(look, ()).unwrap());
-    pool.submit(look, ()).unwrap().on_done(|| {});
-    until(|| mask(thread) == mask(0));
-    end(pool);
 }
 
 #[test]
 fn a_worker_stays_nowhere_it_must_not_be() {
-    let _dog = watchdog();
-    let allowed = mask(0);
-    let [first, .., last] = allowed[..] else {
-        eprintln!("skipped: there is one processor only");
-        return;
-    };
-    let bind = |n| {
-        let mut set = CpuSet::new();
-        set.set(n).unwrap();
-        nix::sched::sched_setaffinity(Pid::from_raw(0), &set).unwrap();
-    };
-    // This thread and what it starts: the worker is bound to one, then we go to the other.
-    bind(last);
-    let pool = builder().workers(1).build().unwrap();
-    pool.call(look, ()).unwrap().unwrap();
-    bind(first);
-    for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(1));
-        let (thread, seen, _) = pool.call(look, ()).unwrap().unwrap();
-        assert_eq!((seen, mask(thread)), (vec![last], vec![last]));
-    }
-    end(pool);
+    in_a_process_of_its_own(|()| {
+        let allowed = mask(0);
+        let [first, .., last] = allowed[..] else {
+            eprintln!("skipped: there is one processor only");
+            return;
+        };
+        let bind = |n| {
+            let mut set = CpuSet::new();
+            set.set(n).unwrap();
+            nix::sched::sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+        };
+        // This thread and what it starts: the worker is bound to one, then we go to the other.
+        bind(last);
+        let pool = builder().workers(1).build().unwrap();
+        pool.call(look, ()).unwrap().unwrap();
+        bind(first);
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(1));
+            let (thread, seen, _) = pool.call(look, ()).unwrap().unwrap();
+            assert_eq!((seen, mask(thread)), (vec![last], vec![last]));
+        }
+        end(pool);
+    });
 }
