@@ -75,9 +75,8 @@ impl<R> JobHandle<R> {
             && !self.cell.is_done()
             && self.quiet.swap(false, Ordering::Relaxed)
         {
-            if *stays {
-                self.pool.lone.end();
-                link.words().stay_at.anywhere();
+            if stays.is_some() {
+                self.pool.part_from(link);
             }
             self.pool.watch(link);
         }
@@ -191,9 +190,7 @@ impl<R> JobHandle<R> {
             return true;
         }
         if let Some(Placed { link, seq, stays }) = &self.placed {
-            if *stays && self.pool.lone.is_alone() {
-                link.words().stay_at.here();
-            }
+            self.pool.stay_beside(link, *stays);
             if let Some(mut reader) = link.reader.take() {
                 // Superfluous rings harm nobody, so this needs no lock.
                 link.words().wake_supervisor.silence();

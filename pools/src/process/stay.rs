@@ -16,11 +16,11 @@
 //! 1. Nothing of the user's ever runs bound: the worker takes back what it has done to
 //!    itself before it looks at what has come, and a job's threads and processes inherit
 //!    what they would have. It binds itself to no processor that it mustn't use.
-//! 2. A worker that is bound can't run elsewhere, though its caller may be busy with
+//! 2. A worker that is bound can't begin elsewhere, though its caller may be busy with
 //!    something else. So a caller is alone only if [`LONE`] jobs in a row came from one
-//!    thread, each when no other was left, and each was waited for by blocking; and the
-//!    worker stays only beside one whose jobs come seldom ([`SPARSE`](super::limits::SPARSE)). The first job of
-//!    another kind ends that.
+//!    thread, each when no other was left. And its worker stays beside it only if the jobs
+//!    come seldom ([`SPARSE`](super::limits::SPARSE)) and it waits for them, by blocking and
+//!    soon ([`Promptness`]). The first job of another kind ends that.
 //!
 //! Read before this: [`super::silence`]. Read after it: [`super::worker`].
 //!
@@ -28,11 +28,15 @@
 //! descriptor, only a number, which may be somebody else's by then); to stay beside a loop
 //! (it doesn't wait for the job, it does something else meanwhile).
 
-use crate::process::limits::LONE;
+use crate::process::limits::{LONE, PROMPT};
+use crate::process::link::Link;
+use crate::process::shared::Shared;
 use crate::spin::processor;
 use crate::switch::{AtomicU32, AtomicU64, Ordering};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::ClockId;
 use nix::unistd::Pid;
+use std::time::Duration;
 
 /// What a pool knows about who submits. Guesses: Relaxed throughout.
 #[derive(Debug, Default)]
@@ -73,12 +77,56 @@ impl Lone {
     }
 }
 
+/// How much this thread had worked when it submitted a job.
+///
+/// A caller that works before it waits wants its job to run beside it, not in its stead. By
+/// the clock that can't be told: its worker, woken on its processor, may run the whole job
+/// before it comes to wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Promptness(Option<Duration>);
+
+impl Promptness {
+    /// A job is submitted now. (A system call: 0.2 µs.)
+    pub fn begin() -> Promptness {
+        let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+        Promptness(clock.now().ok().map(Duration::from))
+    }
+
+    /// It is waited for now. Whether this thread hasn't done much else since.
+    pub fn is_prompt(self) -> bool {
+        match (self.0, Promptness::begin().0) {
+            (Some(then), Some(now)) => now.saturating_sub(then) <= PROMPT,
+            _ => false,
+        }
+    }
+}
+
 /// Tells this thread from all others that live.
 fn this_thread() -> u64 {
     thread_local! {
         static HERE: u8 = const { 0 };
     }
     HERE.with(|here| std::ptr::from_ref(here).addr() as u64)
+}
+
+impl Shared {
+    /// This thread waits now, for a job whose worker may sleep beside it if it does so soon.
+    pub fn stay_beside(&self, link: &Link, stays: Option<Promptness>) {
+        let Some(promptness) = stays else {
+            return;
+        };
+        if !promptness.is_prompt() {
+            self.part_from(link);
+        } else if self.lone.is_alone() {
+            link.words().stay_at.here();
+        }
+    }
+
+    /// This thread doesn't wait, or not at once.
+    pub fn part_from(&self, link: &Link) {
+        self.lone.end();
+        link.words().stay_at.anywhere();
+    }
 }
 
 /// Where a worker is to sleep: stored by its callers, read by the worker. A hint, too.
@@ -164,6 +212,15 @@ mod tests {
         assert!(becomes_alone());
         lone.end();
         assert!(!lone.is_alone(), "nobody waits");
+    }
+
+    #[test]
+    fn who_works_before_it_waits_is_not_prompt() {
+        let begun = Promptness::begin();
+        while begun.is_prompt() {
+            std::hint::spin_loop();
+        }
+        assert!(!begun.is_prompt());
     }
 
     #[test]

@@ -47,6 +47,16 @@ fn come_seldom(pool: &ProcessPool) -> i32 {
     seen[0].0
 }
 
+/// Uses a millisecond of this thread's processor time.
+fn work() {
+    let used = || {
+        let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
+        Duration::from(clock.now().unwrap())
+    };
+    let begun = used();
+    while used() - begun < Duration::from_millis(1) {}
+}
+
 #[test]
 fn a_worker_stays_beside_a_lone_caller_while_it_sleeps_and_then_only() {
     in_a_process_of_its_own(|()| {
@@ -70,6 +80,16 @@ fn a_worker_stays_beside_a_lone_caller_while_it_sleeps_and_then_only() {
         let both = [(); 2].map(|()| pool.submit(look, ()).unwrap());
         for (_, seen, _) in both.map(JobHandle::wait).map(Result::unwrap) {
             assert_eq!(seen, mask(0));
+        }
+        until(|| mask(thread) == mask(0));
+
+        // The caller works, too, before it waits: the job is to run beside that.
+        thread = come_seldom(&pool);
+        for _ in 0..30 {
+            std::thread::sleep(Duration::from_millis(1));
+            let job = pool.submit(look, ()).unwrap();
+            work();
+            job.wait().unwrap();
         }
         until(|| mask(thread) == mask(0));
 

@@ -46,6 +46,7 @@ use crate::process::link::Link;
 use crate::process::page::RingBytes;
 use crate::process::ring::Writer;
 use crate::process::stall::Looks;
+use crate::process::stay::Promptness;
 use crate::switch::{Weakening, weakened};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -144,8 +145,8 @@ pub struct Placed {
     pub link: Arc<Link>,
     /// As which number.
     pub seq: u64,
-    /// Whether the worker is to stay beside whoever waits for it.
-    pub stays: bool,
+    /// If the worker is to stay beside whoever waits for it soon.
+    pub stays: Option<Promptness>,
 }
 
 impl State {

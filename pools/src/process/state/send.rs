@@ -6,6 +6,7 @@ use crate::process::link::Link;
 use crate::process::page::request_counters;
 use crate::process::state::worker::{Sent, Stage, Worker};
 use crate::process::state::{Placed, State};
+use crate::process::stay::Promptness;
 use crate::process::wire;
 use crate::switch::Ordering;
 use std::sync::Arc;
@@ -119,6 +120,7 @@ impl State {
                             self.stay_nowhere();
                         }
                         self.stays = stays;
+                        let stays = stays.then(Promptness::begin);
                         Some(Placed { link, seq, stays })
                     }
                     Err(job) => {
