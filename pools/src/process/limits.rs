@@ -127,9 +127,8 @@ pub const THINK: Duration = Duration::from_micros(20);
 /// real one sleeps deeper the longer it does.)
 pub const SPARSE: Duration = Duration::from_micros(100);
 
-/// A caller that has used so much processor time since it submitted does something else
-/// than to wait.
-pub const PROMPT: Duration = Duration::from_micros(50);
+/// A caller that comes to wait so long after it submitted has done something else meanwhile.
+pub const PROMPT: Duration = Duration::from_micros(200);
 
 /// After so many jobs in a row a caller counts as alone: a mistake costs the first job of
 /// the next kind up to a slice of the scheduler's.

@@ -20,7 +20,7 @@
 //!    something else. So a caller is alone only if [`LONE`] jobs in a row came from one
 //!    thread, each when no other was left. And its worker stays beside it only if the jobs
 //!    come seldom ([`SPARSE`](super::limits::SPARSE)) and it waits for them, by blocking and
-//!    soon ([`Promptness`]). The first job of another kind ends that.
+//!    soon ([`PROMPT`]). The first job of another kind ends that.
 //!
 //! Read before this: [`super::silence`]. Read after it: [`super::worker`].
 //!
@@ -34,9 +34,8 @@ use crate::process::shared::Shared;
 use crate::spin::processor;
 use crate::switch::{AtomicU32, AtomicU64, Ordering};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::time::ClockId;
 use nix::unistd::Pid;
-use std::time::Duration;
+use std::time::Instant;
 
 /// What a pool knows about who submits. Guesses: Relaxed throughout.
 #[derive(Debug, Default)]
@@ -77,30 +76,6 @@ impl Lone {
     }
 }
 
-/// How much this thread had worked when it submitted a job.
-///
-/// A caller that works before it waits wants its job to run beside it, not in its stead. By
-/// the clock that can't be told: its worker, woken on its processor, may run the whole job
-/// before it comes to wait.
-#[derive(Debug, Clone, Copy)]
-pub struct Promptness(Option<Duration>);
-
-impl Promptness {
-    /// A job is submitted now. (A system call: 0.2 µs.)
-    pub fn begin() -> Promptness {
-        let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
-        Promptness(clock.now().ok().map(Duration::from))
-    }
-
-    /// It is waited for now. Whether this thread hasn't done much else since.
-    pub fn is_prompt(self) -> bool {
-        match (self.0, Promptness::begin().0) {
-            (Some(then), Some(now)) => now.saturating_sub(then) <= PROMPT,
-            _ => false,
-        }
-    }
-}
-
 /// Tells this thread from all others that live.
 fn this_thread() -> u64 {
     thread_local! {
@@ -110,12 +85,18 @@ fn this_thread() -> u64 {
 }
 
 impl Shared {
-    /// This thread waits now, for a job whose worker may sleep beside it if it does so soon.
-    pub fn stay_beside(&self, link: &Link, stays: Option<Promptness>) {
-        let Some(promptness) = stays else {
+    /// This thread waits now, for a job that it submitted at `since`, if its worker may sleep
+    /// beside it.
+    ///
+    /// One that works before it waits wants its job to run beside its own work, not in its
+    /// stead. (A worker that is woken on its caller's processor may run the whole job before
+    /// the caller comes to wait, which looks the same. That matters for long jobs only, and
+    /// what staying spares matters for short ones.)
+    pub fn stay_beside(&self, link: &Link, since: Option<Instant>) {
+        let Some(since) = since else {
             return;
         };
-        if !promptness.is_prompt() {
+        if since.elapsed() > PROMPT {
             self.part_from(link);
         } else if self.lone.is_alone() {
             link.words().stay_at.here();
@@ -212,15 +193,6 @@ mod tests {
         assert!(becomes_alone());
         lone.end();
         assert!(!lone.is_alone(), "nobody waits");
-    }
-
-    #[test]
-    fn who_works_before_it_waits_is_not_prompt() {
-        let begun = Promptness::begin();
-        while begun.is_prompt() {
-            std::hint::spin_loop();
-        }
-        assert!(!begun.is_prompt());
     }
 
     #[test]

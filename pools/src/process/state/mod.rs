@@ -46,7 +46,6 @@ use crate::process::link::Link;
 use crate::process::page::RingBytes;
 use crate::process::ring::Writer;
 use crate::process::stall::Looks;
-use crate::process::stay::Promptness;
 use crate::switch::{Weakening, weakened};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -145,8 +144,8 @@ pub struct Placed {
     pub link: Arc<Link>,
     /// As which number.
     pub seq: u64,
-    /// If the worker is to stay beside whoever waits for it soon.
-    pub stays: Option<Promptness>,
+    /// If the worker is to stay beside whoever waits for it soon: since when.
+    pub stays: Option<Instant>,
 }
 
 impl State {

@@ -6,7 +6,6 @@ use crate::process::link::Link;
 use crate::process::page::request_counters;
 use crate::process::state::worker::{Sent, Stage, Worker};
 use crate::process::state::{Placed, State};
-use crate::process::stay::Promptness;
 use crate::process::wire;
 use crate::switch::Ordering;
 use std::sync::Arc;
@@ -115,12 +114,11 @@ impl State {
                         let worker = self.workers[slot].as_ref()?;
                         let link = Arc::clone(&worker.link);
                         let seldom = u128::from(worker.think_ns) >= limits::SPARSE.as_nanos();
-                        let stays = lone && seldom;
-                        if self.stays && !stays {
+                        let stays = (lone && seldom).then_some(worker.front_since);
+                        if self.stays && stays.is_none() {
                             self.stay_nowhere();
                         }
-                        self.stays = stays;
-                        let stays = stays.then(Promptness::begin);
+                        self.stays = stays.is_some();
                         Some(Placed { link, seq, stays })
                     }
                     Err(job) => {
