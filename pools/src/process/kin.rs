@@ -30,7 +30,10 @@
 //! for each worker*, always (needs a delegated hierarchy, which few programs have; those
 //! that have one may ask for it: [`super::control_group`]).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::thread;
+use std::time::Duration;
 use threeply_runtime::sys::pidfd;
 
 /// The variable's name.
@@ -39,6 +42,18 @@ pub const KIN: &str = "THREEPLY_KIN";
 /// After so many looks that all found something, it is given up: something starts
 /// processes faster than they can be ended.
 const LOOKS_MAX: u32 = 16;
+
+/// A process in the middle of an `exec` shows no environment. It is looked at so often
+/// until it does, with this pause: a moment, unless the machine is busy with other things.
+const EXEC_LOOKS: u32 = 200;
+const EXEC_PAUSE: Duration = Duration::from_millis(1);
+
+/// After so many looks in a row one that seems to have been started without any was.
+const EMPTY_LOOKS: u32 = 3;
+
+/// The kernel takes no longer environment: it is read at once, since what a second call
+/// reads may be another's, after an `exec`. Mostly never touched.
+const ENVIRONMENT_MAX: usize = 6 << 20;
 
 /// The variable's value for a worker that this process starts.
 pub fn value_for(nonce: u64) -> String {
@@ -63,6 +78,7 @@ fn look(mark: &[u8]) -> bool {
         return false;
     };
     let me = std::process::id();
+    let mut room = vec![0; ENVIRONMENT_MAX];
     let mut any = false;
     for entry in processes.flatten() {
         let name = entry.file_name();
@@ -71,13 +87,13 @@ fn look(mark: &[u8]) -> bool {
         };
         // First a look that is cheap; then one that can't be about another process
         // that has got the same number since.
-        if pid == me || !is_kin(pid, mark) {
+        if pid == me || !is_kin(pid, mark, &mut room) {
             continue;
         }
         let Ok(process) = pidfd::open(pid) else {
             continue;
         };
-        if is_kin(pid, mark) {
+        if is_kin(pid, mark, &mut room) {
             any |= pidfd::send_signal(&process, libc::SIGKILL).is_ok();
             wait_a_moment(&process);
         }
@@ -85,17 +101,64 @@ fn look(mark: &[u8]) -> bool {
     any
 }
 
-fn is_kin(pid: u32, mark: &[u8]) -> bool {
-    // Empty for a zombie, refused for other users' processes.
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
+fn is_kin(pid: u32, mark: &[u8], room: &mut [u8]) -> bool {
+    let mut empty = 0;
+    for _ in 0..EXEC_LOOKS {
+        // Refused for other users' processes, and for threads of the kernel.
+        let file = File::open(format!("/proc/{pid}/environ"));
+        let Ok(len) = file.and_then(|mut file| file.read(room)) else {
+            return false;
+        };
+        if len > 0 {
+            return names(&room[..len], mark);
+        }
+        match Shown::of(pid) {
+            Shown::Ends => return false,
+            Shown::Empty if empty == EMPTY_LOOKS => return false,
+            Shown::Empty => empty += 1,
+            Shown::Other => empty = 0,
+        }
+        thread::sleep(EXEC_PAUSE);
+    }
+    false
+}
+
+fn names(environment: &[u8], mark: &[u8]) -> bool {
     let mut variables = environment.split(|&byte| byte == 0);
     variables.any(|variable| {
         let value = variable.strip_prefix(KIN.as_bytes());
         let value = value.and_then(|value| value.strip_prefix(b"="));
         value.is_some_and(|value| value.split(|&byte| byte == b',').any(|one| one == mark))
     })
+}
+
+/// What can be said of a process that has just shown no environment.
+enum Shown {
+    /// It is at its end, or gone.
+    Ends,
+    /// It was started without any, or is at that point of an `exec` where the kernel has
+    /// noted where the environment begins and not yet where it ends.
+    Empty,
+    /// It has one, or none yet: it was, or is, between its old memory and its new one.
+    Other,
+}
+
+impl Shown {
+    fn of(pid: u32) -> Shown {
+        const EXITING: u64 = 0x4;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((_, fields)) = stat.rsplit_once(") ") else {
+            return Shown::Ends;
+        };
+        // The first of these is the third of all; see proc_pid_stat(5).
+        let fields: Vec<_> = fields.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse().ok());
+        match [9, 50, 51].map(|number| field(number).unwrap_or(0)) {
+            [flags, ..] if flags & EXITING != 0 => Shown::Ends,
+            [_, start, end] if end != 0 && start == end => Shown::Empty,
+            _ => Shown::Other,
+        }
+    }
 }
 
 /// Until a process that was killed is gone (at once, unless it is in the middle of
@@ -129,5 +192,35 @@ mod tests {
         assert!(pidfd::try_wait_exit(&other.pidfd).unwrap().is_none());
         pidfd::send_signal(&other.pidfd, libc::SIGKILL).unwrap();
         pidfd::wait_exit(&other.pidfd).unwrap();
+    }
+
+    #[test]
+    fn a_process_is_known_in_the_middle_of_an_exec_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("again");
+        fs::write(&script, format!("exec sh {}\n", script.display())).unwrap();
+        let mut exec = Exec::new("sh");
+        let path = script.to_str().unwrap();
+        exec.arg(path).env(KIN, "aa,bb").new_session();
+        let again = exec.spawn(&[]).unwrap();
+        let mut room = vec![0; ENVIRONMENT_MAX];
+        let unknown = (0..2_000)
+            .filter(|_| !is_kin(again.pid, b"bb", &mut room))
+            .count();
+        let foreign = is_kin(again.pid, b"b", &mut room);
+        pidfd::send_signal(&again.pidfd, libc::SIGKILL).unwrap();
+        pidfd::wait_exit(&again.pidfd).unwrap();
+        assert_eq!((unknown, foreign), (0, false));
+    }
+
+    #[test]
+    fn a_process_without_an_environment_is_nobodys_kin() {
+        let mut command = std::process::Command::new("sleep");
+        let mut child = command.arg("600").env_clear().spawn().unwrap();
+        assert!(!is_kin(child.id(), b"", &mut [0; 64]));
+        child.kill().unwrap();
+        assert!(!is_kin(child.id(), b"", &mut [0; 64]), "it ends");
+        child.wait().unwrap();
+        assert!(!is_kin(child.id(), b"", &mut [0; 64]), "it is gone");
     }
 }
