@@ -77,7 +77,8 @@ use super::kernel::Deadline;
 pub struct Process {
     name: String,
     pid: u32,
-    pidfd: OwnedFd,
+    /// There until it is dropped.
+    pidfd: Option<OwnedFd>,
     daemon: bool,
     status: Mutex<Option<ExitStatus>>,
 }
@@ -238,7 +239,7 @@ impl Builder {
         Ok(Process {
             name,
             pid: spawned.pid,
-            pidfd: spawned.pidfd,
+            pidfd: Some(spawned.pidfd),
             daemon: self.daemon,
             status: Mutex::new(None),
         })
@@ -322,7 +323,7 @@ impl Process {
                 Some(left) => PollTimeout::try_from(left + Duration::from_micros(999))
                     .unwrap_or(PollTimeout::MAX),
             };
-            let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            let mut ended = [PollFd::new(self.pidfd().as_fd(), PollFlags::POLLIN)];
             match nix::poll::poll(&mut ended, timeout) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -337,7 +338,7 @@ impl Process {
     pub fn exit_status(&self) -> io::Result<Option<ExitStatus>> {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if status.is_none() {
-            *status = pidfd::try_wait_exit(&self.pidfd)?;
+            *status = pidfd::try_wait_exit(self.pidfd())?;
         }
         Ok(*status)
     }
@@ -371,7 +372,7 @@ impl Process {
                 return Ok(status);
             }
             if watched.is_none() {
-                watched = Some(Async::shared(self.pidfd.try_clone()?));
+                watched = Some(Async::shared(self.pidfd().try_clone()?));
             }
             if let Some(pidfd) = &watched {
                 pidfd.readable().await?;
@@ -416,17 +417,21 @@ impl Process {
                 Err(error) => return Err(error.into()),
             }
         }
-        match pidfd::send_signal(&self.pidfd, signal) {
+        match pidfd::send_signal(self.pidfd(), signal) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             result => result,
         }
+    }
+
+    fn pidfd(&self) -> &OwnedFd {
+        self.pidfd.as_ref().expect("there until it is dropped")
     }
 }
 
 impl AsFd for Process {
     /// Its sentinel: readable once it has ended. For `poll` on several.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.pidfd().as_fd()
     }
 }
 
@@ -439,7 +444,7 @@ impl Drop for Process {
             let _ = self.kill();
         }
         // Somebody must ask for its status when it ends, else it stays a zombie.
-        if let Ok(pidfd) = self.pidfd.try_clone() {
+        if let Some(pidfd) = self.pidfd.take() {
             reaper::adopt(pidfd);
         }
     }
