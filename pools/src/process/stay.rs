@@ -168,7 +168,15 @@ impl Stay {
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        let _ = sched_setaffinity(Pid::from_raw(0), &self.anywhere);
+        let this = Pid::from_raw(0);
+        if sched_setaffinity(this, &self.anywhere).is_err() {
+            // None of those is left to its control group. Wherever that may be, then.
+            let mut all = CpuSet::new();
+            for processor in 0..CpuSet::count() {
+                let _ = all.set(processor);
+            }
+            let _ = sched_setaffinity(this, &all);
+        }
     }
 }
 
@@ -209,6 +217,12 @@ mod tests {
             drop(stay);
         } // Else there is one processor only.
         assert_eq!(sched_getaffinity(this).unwrap(), before);
+        let nowhere = CpuSet::new(); // Which the kernel refuses.
+        drop(Stay { anywhere: nowhere });
+        let after = sched_getaffinity(this).unwrap();
+        let mut processors = 0..CpuSet::count();
+        assert!(processors.all(|n| after.is_set(n).unwrap() || !before.is_set(n).unwrap()));
+        sched_setaffinity(this, &before).unwrap();
         at.tell(CpuSet::count() as u32);
         assert!(at.stay().is_none());
         at.anywhere();
