@@ -70,6 +70,7 @@ impl Shared {
         link.end_descendants(dismissed);
         let cause = self.cause(link);
         let last_words = link.last_output();
+        self.outputs.look(); // A process that is left behind may hold the other end.
         let mut state = self.lock();
         let closed = state.phase == Phase::Closed;
         let Some(mut worker) = state.remove(link) else {

@@ -270,6 +270,13 @@ impl Link {
         }
     }
 
+    /// Takes that back: they weren't sent.
+    pub fn retract(&self, first: u64) {
+        for output in self.outputs.iter().flatten() {
+            output.retract(first);
+        }
+    }
+
     /// The end of what it wrote to stderr, as far as the pool reads that; to be called
     /// once it has ended.
     pub fn last_output(&self) -> String {

@@ -73,10 +73,12 @@ impl Source {
         self.pipe.as_fd()
     }
 
-    /// Whether nothing more will come and everything was handed on.
+    /// Whether nothing more will come and everything was handed on: also the last line,
+    /// which nobody could know to be whole before the end was known. For the reader thread
+    /// only.
     pub fn is_over(&self) -> bool {
         let inner = self.lock();
-        inner.ended && inner.pending.is_empty()
+        inner.ended && inner.pending.is_empty() && inner.line.is_empty()
     }
 
     /// Notes what jobs from number `first` on are called.
@@ -87,6 +89,14 @@ impl Source {
             if labels.len() > LABELS_KEPT {
                 labels.pop_front(); // The worker makes no marks any more.
             }
+        }
+    }
+
+    /// Takes that back.
+    pub fn retract(&self, first: u64) {
+        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        if labels.back().is_some_and(|(last, ..)| *last == first) {
+            labels.pop_back();
         }
     }
 
@@ -267,5 +277,80 @@ fn relay(stream: Stream, mut bytes: &[u8]) {
             // Nowhere to write it to, and nobody to tell.
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::cell::Cell;
+    use crate::process::codec::Bytes;
+    use crate::process::job::Arguments;
+    use crate::process::output::Output;
+    use crate::process::output::marks::mark;
+    use crate::process::terms::Terms;
+    use std::panic::Location;
+    use std::sync::Arc;
+    use threeply_runtime::sys::pipe;
+
+    /// A worker's pipe, the end that it writes to, and the lines that come out.
+    fn source() -> (Source, OwnedFd, Arc<Mutex<Vec<String>>>) {
+        let (reads, writes) = pipe::pipe().unwrap();
+        pipe::set_nonblocking(&reads, true).unwrap();
+        let lines = Arc::default();
+        let seen: Arc<Mutex<Vec<String>>> = Arc::clone(&lines);
+        let output = Output::lines(move |line| {
+            let name = line.job.and_then(|job| job.name().map(str::to_owned));
+            let name = name.unwrap_or_default();
+            seen.lock().unwrap().push(format!("{name}: {}", line.text));
+        });
+        let source = Source::new(1, Stream::Stdout, 7, &output.0, reads);
+        (source, writes, lines)
+    }
+
+    #[test]
+    fn a_last_line_is_handed_on_though_the_end_is_known_later() {
+        let (source, writes, lines) = source();
+        nix::unistd::write(&writes, b"no end of line").unwrap();
+        source.read();
+        source.hand_on();
+        // Whoever buries the worker; a process that it left behind keeps the pipe open.
+        source.worker_has_ended();
+        assert!(!source.is_over());
+        source.hand_on();
+        assert_eq!(*lines.lock().unwrap(), [": no end of line"]);
+        assert!(source.is_over());
+    }
+
+    fn job(name: &str) -> Job {
+        let terms = Terms {
+            name: Some(name.into()),
+            ..Terms::default()
+        };
+        Job {
+            target: Arc::new(Cell::default()),
+            call: [1, 2],
+            arguments: Arguments::Inline(Bytes::new()),
+            index: 0,
+            count: 1,
+            terms: Some(Arc::new(terms)),
+            site: Location::caller(),
+            attempt: 1,
+            baggage: None,
+        }
+    }
+
+    #[test]
+    fn a_job_that_was_not_sent_after_all_leaves_its_number_to_another() {
+        let (source, writes, lines) = source();
+        source.announce(5, &job("too large for the room that is left"));
+        source.retract(5);
+        source.announce(5, &job("sent"));
+        source.retract(6); // Never announced.
+        nix::unistd::write(&writes, &mark(7, 5)).unwrap();
+        nix::unistd::write(&writes, b"it\n").unwrap();
+        source.read();
+        source.hand_on();
+        assert_eq!(*lines.lock().unwrap(), ["sent: it"]);
     }
 }

@@ -190,15 +190,18 @@ impl State {
         // Before: the worker may be faster than we.
         let frame = u64::from(worker.link.pid) | u64::from(job.count) << 32;
         emit(Kind::FrameOut, line!(), frame, seq);
+        worker.link.announce(seq, &job);
         match job.with_frame(seq, |parts| worker.requests.write(&counters, parts)) {
             Ok(true) => {}
-            Ok(false) => return Err(job),
+            Ok(false) => {
+                worker.link.retract(seq);
+                return Err(job);
+            }
             Err(_) => {
                 worker.link.condemn();
                 return Err(job);
             }
         }
-        worker.link.announce(seq, &job);
         worker.next_seq += u64::from(job.count);
         worker.open += usize::from(job.count);
         worker.sent.push_back(Sent {
