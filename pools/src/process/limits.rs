@@ -123,15 +123,14 @@ pub const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 pub const THINK: Duration = Duration::from_micros(20);
 
 /// Callers whose next job comes later than this find a processor that sleeps: a worker may
-/// then stay on theirs. (An idle virtual processor looks around for up to 200 µs first, a
-/// real one sleeps deeper the longer it does.)
+/// then stay on theirs. Five times what counts as soon ([`THINK`]).
 pub const SPARSE: Duration = Duration::from_micros(100);
 
 /// A caller that comes to wait so long after it submitted has done something else meanwhile.
 pub const PROMPT: Duration = Duration::from_micros(200);
 
-/// After so many jobs in a row a caller counts as alone: a mistake costs the first job of
-/// the next kind up to a slice of the scheduler's.
+/// After so many jobs in a row a caller counts as alone. Each time that this is wrong a job
+/// begins on its caller's processor while another might be free.
 pub const LONE: u32 = 8;
 
 /// At most so many replies are taken from a ring before those who wait for them

@@ -95,14 +95,7 @@ impl ProcessPool {
         }
         let mut state = self.shared.lock();
         let recalled = state.resize(workers, Instant::now());
-        let refilled = state.refill_all();
-        drop(state);
-        for link in refilled {
-            link.ring_if_asleep();
-        }
-        for link in recalled {
-            link.nudge_caller();
-        }
+        self.shared.send_on(state, recalled);
         Ok(())
     }
 

@@ -182,6 +182,12 @@ impl Shared {
     pub fn drop_unwanted(&self) {
         let mut state = self.lock();
         let recalled = state.recall_unwanted();
+        self.send_on(state, recalled);
+        self.ring_supervisor(); // It may have been all that a pool was waiting for.
+    }
+
+    /// Sends on what was taken back from these, and has their callers look again.
+    pub fn send_on(&self, mut state: MutexGuard<'_, State>, recalled: Vec<Arc<Link>>) {
         let refilled = state.refill_all();
         drop(state);
         for link in refilled {
@@ -190,7 +196,6 @@ impl Shared {
         for link in recalled {
             link.nudge_caller();
         }
-        self.ring_supervisor(); // It may have been all that a pool was waiting for.
     }
 
     /// Closes the pool without any patience: kills and reaps the workers, and fails

@@ -214,12 +214,7 @@ fn mark((queue, marks, begun): (JoinableQueue<u32>, Array<u8>, Event)) {
 #[test]
 fn random_kills_lose_exactly_what_was_held() {
     let _dog = watchdog();
-    let seed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .subsec_nanos();
-    println!("seed: {seed}");
-    let mut dice = Dice(u64::from(seed));
+    let mut dice = Dice::new();
     let queue = JoinableQueue::with_capacity(16, 4096).unwrap();
     let marks = Array::<u8>::zeroed(1 << 24).unwrap();
     let spawn = || {

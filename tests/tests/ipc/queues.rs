@@ -153,6 +153,15 @@ fn a_queue_can_be_awaited_on_both_sides() {
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
+    /// Falls otherwise each time, and says how.
+    pub(crate) fn new() -> Dice {
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = now.subsec_nanos();
+        println!("seed: {seed}");
+        Dice(u64::from(seed))
+    }
+
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
@@ -186,12 +195,7 @@ fn consume((queue, taken): (Queue<Filled>, Event)) {
 #[test]
 fn random_kills_cost_no_more_than_what_the_dead_had_taken() {
     let _dog = watchdog();
-    let seed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .subsec_nanos();
-    println!("seed: {seed}");
-    let mut dice = Dice(u64::from(seed));
+    let mut dice = Dice::new();
     let queue = Queue::with_capacity(64, 4096).unwrap();
     let mut last = std::collections::HashMap::new();
     for round in 0..12 {
