@@ -36,6 +36,9 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// What our directories begin with.
 const PREFIX: &str = "threeply-";
 
+/// How long to wait before looking again whether a group is empty.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
+
 /// See the head of this file.
 #[derive(Debug)]
 pub struct ControlGroup {
@@ -47,8 +50,8 @@ impl ControlGroup {
     /// Makes one for the worker with this nonce.
     ///
     /// # Errors
-    /// `NotFound` without version 2, `Unsupported` before Linux 5.14,
-    /// `PermissionDenied` or `ReadOnlyFilesystem` where our own group isn't delegated to us.
+    /// `NotFound` without version 2 or where our own group isn't mounted, `Unsupported`
+    /// before Linux 5.14, `PermissionDenied` or `ReadOnlyFilesystem` where our own group isn't delegated to us.
     pub fn new(nonce: u64) -> io::Result<ControlGroup> {
         let ours = our_own()?;
         let name = format!("{PREFIX}{}-{nonce:016x}", std::process::id());
@@ -86,22 +89,37 @@ impl ControlGroup {
             if Instant::now() >= give_up_at {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            thread::sleep(Duration::from_micros(200));
+            thread::sleep(LOOK_AGAIN);
         }
     }
 
     /// Removes it; whatever is left in it moves to our own group. May be called again.
+    ///
+    /// Once isn't enough: a member may start another while it is moved, and one that is
+    /// about to end can't be moved any more, but holds the group for a moment yet.
     pub fn disband(&self) {
-        if fs::remove_dir(&self.directory).is_ok() {
-            return;
+        let give_up_at = Instant::now() + limits::GROUP_PATIENCE;
+        while fs::remove_dir(&self.directory).is_err_and(|error| is_in_use(&error)) {
+            if Instant::now() >= give_up_at {
+                return;
+            }
+            if !self.move_out() {
+                thread::sleep(LOOK_AGAIN);
+            }
         }
-        let members = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
-        for member in members.lines() {
-            // It may have ended meanwhile.
-            let _ = fs::write(self.ours.join("cgroup.procs"), member);
-        }
-        let _ = fs::remove_dir(&self.directory);
     }
+
+    /// Moves the members to our own group; whether there was one that could be moved.
+    fn move_out(&self) -> bool {
+        let members = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
+        let ours = self.ours.join("cgroup.procs");
+        let moved = members.lines().map(|member| fs::write(&ours, member));
+        moved.filter(Result::is_ok).count() > 0
+    }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
 }
 
 impl Drop for ControlGroup {
@@ -116,13 +134,21 @@ fn our_own() -> io::Result<PathBuf> {
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"));
     let path = path.ok_or(io::ErrorKind::NotFound)?;
     // In a container the path may be one that only the host has, and our own group be
-    // the root.
+    // the root; or the path begins at the container's own group, and the mount at the
+    // host's root. So only what has us in it is believed.
     let candidates = MOUNTS.iter().flat_map(|mount| {
         let inside = Path::new(mount).join(path.trim_start_matches('/'));
         [inside, PathBuf::from(mount)]
     });
-    let mut version_2 = candidates.filter(|path| path.join("cgroup.controllers").exists());
-    version_2.next().ok_or(io::ErrorKind::NotFound.into())
+    let mut ours = candidates.filter(|path| is_in(path, std::process::id()));
+    ours.next().ok_or(io::ErrorKind::NotFound.into())
+}
+
+/// Whether this is a group of version 2 that has this process in it.
+fn is_in(group: &Path, pid: u32) -> bool {
+    group.join("cgroup.controllers").exists()
+        && fs::read_to_string(group.join("cgroup.procs"))
+            .is_ok_and(|members| members.lines().any(|member| member == pid.to_string()))
 }
 
 /// Removes what processes that are no more have left behind: empty, or it stays. For a

@@ -1,18 +1,69 @@
 //! Workers in control groups of their own: real ones, since what counts is what the
 //! kernel does. Skipped, aloud, where none can be made.
 
+//!
+//! Each test is a process of its own, in a group of its own: so groups can be counted,
+//! and what a test that fails leaves behind is in nobody's way.
+
 use crate::parents::{numbers_in, write_at_once};
-use crate::{builder, end, is_alive, kill, kill_myself, new_pool, until, watchdog};
+use crate::{
+    builder, end, in_a_process_of_its_own_with, is_alive, kill, kill_myself, new_pool, until,
+    watchdog,
+};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use threeply_pools::process::{Error, JobError, JobHandle, ProcessPool};
 
-/// For who counts the groups of this process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// A group for a test, at the root of version 2. What is in it dies with it.
+struct Delegated(PathBuf);
+
+impl Delegated {
+    fn new() -> Option<Delegated> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("threeply-test-{}-{number}", std::process::id());
+        let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let mut version_2 = mounts
+            .into_iter()
+            .filter(|path| path.join("cgroup.controllers").exists());
+        let path = version_2.next()?.join(name);
+        std::fs::create_dir(&path).ok()?;
+        Some(Delegated(path))
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.0.join("cgroup.kill"), "1");
+        // Those that a test that failed has left, and their empty ones.
+        for group in groups_in(&self.0) {
+            until(|| std::fs::remove_dir(&group).is_ok());
+        }
+        until(|| std::fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// Runs a test in a process of its own that is in a group of its own.
+fn in_a_control_group(test: fn(PathBuf)) {
+    let _dog = watchdog();
+    let Some(group) = Delegated::new() else {
+        eprintln!("skipped: no control group can be made here");
+        return;
+    };
+    in_a_process_of_its_own_with(group.0.clone(), test);
+}
+
+/// Brings this process into a group, and makes a pool of one worker, which gets a group
+/// within it; if all of that can be had here.
+fn grouped_within(group: &Path) -> Option<ProcessPool> {
+    let me = std::process::id().to_string();
+    if let Err(error) = std::fs::write(group.join("cgroup.procs"), me) {
+        eprintln!("skipped: no control group can be entered here ({error})");
+        return None;
+    }
+    grouped()
 }
 
 /// A pool of one worker in a group of its own, if that can be had here.
@@ -29,25 +80,11 @@ fn grouped() -> Option<ProcessPool> {
     }
 }
 
-/// Directories that pools of this process have made for control groups.
-fn groups_of(pid: u32) -> Vec<PathBuf> {
-    let prefix = format!("threeply-{pid}-");
-    let mut left = vec![PathBuf::from("/sys/fs/cgroup")];
-    let mut found = Vec::new();
-    while let Some(directory) = left.pop() {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                found.push(entry.path());
-            }
-            left.push(entry.path());
-        }
-    }
-    found
-}
-
-fn groups() -> usize {
-    groups_of(std::process::id()).len()
+/// The groups within a group.
+fn groups_in(group: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(group).unwrap().flatten();
+    let groups = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+    groups.map(|group| group.path()).collect()
 }
 
 /// Starts a process in a session of its own, and without the variable by which others
@@ -63,15 +100,20 @@ fn leave_without_a_trace(path: &str) {
 
 #[test]
 fn nothing_gets_out_of_a_control_group() {
-    let (_dog, _alone) = (watchdog(), alone());
-    let Some(pool) = grouped() else { return };
+    in_a_control_group(nothing_gets_out);
+}
+
+fn nothing_gets_out(group: PathBuf) {
+    let Some(pool) = grouped_within(&group) else {
+        return;
+    };
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let die = |path: String| {
         leave_without_a_trace(&path);
         kill_myself();
     };
-    assert_eq!(groups(), 1);
+    assert_eq!(groups_in(&group).len(), 1);
     let died = pool.submit(die, path("a")).unwrap().wait().unwrap_err();
     assert!(died.death().is_some());
     assert!(
@@ -85,7 +127,7 @@ fn nothing_gets_out_of_a_control_group() {
     let daemon = numbers_in(&path("b"))[0];
     assert!(is_alive(daemon));
     kill(daemon);
-    assert_eq!(groups(), 0, "no directory is left behind");
+    assert!(groups_in(&group).is_empty(), "no directory is left behind");
 }
 
 /// Whether a process with this word among its arguments is alive.
@@ -101,8 +143,13 @@ fn is_anyone_called(word: &str) -> bool {
 
 #[test]
 fn who_always_begins_anew_elsewhere_is_caught_too() {
-    let (_dog, _alone) = (watchdog(), alone());
-    let Some(pool) = grouped() else { return };
+    in_a_control_group(who_always_begins_anew_is_caught);
+}
+
+fn who_always_begins_anew_is_caught(group: PathBuf) {
+    let Some(pool) = grouped_within(&group) else {
+        return;
+    };
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("wander");
     let begun = directory.path().join("begun");
@@ -143,14 +190,12 @@ fn who_always_begins_anew_elsewhere_is_caught_too() {
         }
     }
     end(pool);
-    assert_eq!(groups(), 0, "no directory is left behind");
+    assert!(groups_in(&group).is_empty(), "no directory is left behind");
 }
 
 /// A job that is the parent of a pool with control groups.
 fn be_a_parent(path: String) {
-    let Some(pool) = grouped() else {
-        return write_at_once(&path, "");
-    };
+    let pool = grouped().expect("as before");
     assert_eq!(pool.call(|n: u8| n, 1).unwrap().unwrap(), 1);
     let numbers = [std::process::id(), pool.worker_pids()[0]].map(|pid| pid.to_string());
     write_at_once(&path, &numbers.join(" "));
@@ -161,16 +206,22 @@ fn be_a_parent(path: String) {
 
 #[test]
 fn what_a_parent_leaves_that_is_killed_is_removed_by_the_next_pool() {
-    let (_dog, _alone) = (watchdog(), alone());
+    in_a_control_group(what_a_parent_leaves_is_removed);
+}
+
+fn what_a_parent_leaves_is_removed(group: PathBuf) {
+    let Some(first) = grouped_within(&group) else {
+        return;
+    };
+    end(first);
     let outer = new_pool(1);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pids").to_str().unwrap().to_owned();
     let job = outer.submit(be_a_parent, path.clone()).unwrap();
     let [parent, worker] = numbers_in(&path)[..] else {
-        job.wait().unwrap();
-        return end(outer); // Skipped: it has said so.
+        panic!("not two numbers");
     };
-    let left = groups_of(parent);
+    let left = groups_in(&group);
     assert_eq!(left.len(), 1);
     kill(parent);
     assert!(job.wait().unwrap_err().death().is_some());
@@ -178,65 +229,75 @@ fn what_a_parent_leaves_that_is_killed_is_removed_by_the_next_pool() {
     // Where nobody reaps orphans, the zombie keeps its number, but no group.
     until(|| !is_alive(worker));
     until(|| !Path::new(&format!("/proc/{parent}")).exists());
+    assert_eq!(groups_in(&group), left);
     let next = grouped().expect("as before");
-    assert_eq!(groups_of(parent).len(), 0);
-    assert_eq!(groups(), 1);
+    let [its_own] = &groups_in(&group)[..] else {
+        panic!("{:?}", groups_in(&group));
+    };
+    assert_ne!(*its_own, left[0]);
     end(next);
-}
-
-/// A group for a process that makes groups in it; removed on drop.
-struct Delegated(PathBuf);
-
-impl Delegated {
-    fn new() -> Option<Delegated> {
-        let name = format!("threeply-test-{}-delegated", std::process::id());
-        let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
-        let mut version_2 = mounts
-            .into_iter()
-            .filter(|path| path.join("cgroup.controllers").exists());
-        let path = version_2.next()?.join(name);
-        std::fs::create_dir(&path).ok()?;
-        Some(Delegated(path))
-    }
-}
-
-impl Drop for Delegated {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
 }
 
 #[test]
 fn groups_are_made_within_ones_own() {
-    let (_dog, _alone) = (watchdog(), alone());
-    let Some(group) = Delegated::new() else {
-        eprintln!("skipped: no control group can be made here");
+    in_a_control_group(groups_are_made_within);
+}
+
+fn groups_are_made_within(group: PathBuf) {
+    let Some(pool) = grouped_within(&group) else {
         return;
     };
-    // A process of its own goes into the group.
-    let inner = |group: String| {
-        let me = std::process::id();
-        std::fs::write(format!("{group}/cgroup.procs"), me.to_string()).unwrap();
-        let Some(pool) = grouped() else { return 0 };
-        let made = groups_of(me);
-        assert_eq!(made.len(), 1);
-        assert_eq!(made[0].parent(), Some(Path::new(&group)));
-        let own = |()| std::fs::read_to_string("/proc/self/cgroup").unwrap();
-        let own = pool.call(own, ()).unwrap().unwrap();
-        let name = made[0].file_name().unwrap().to_str().unwrap();
-        assert!(
-            own.lines()
-                .any(|line| line.starts_with("0::") && line.ends_with(name))
-        );
-        pool.worker_pids().into_iter().for_each(kill);
-        assert_eq!(pool.submit(|n: u8| n, 1).unwrap().wait().unwrap(), 1);
-        end(pool);
-        groups_of(me).len()
-    };
-    let pool = new_pool(1);
-    let path = group.0.to_str().unwrap().to_owned();
-    assert_eq!(pool.submit(inner, path.clone()).unwrap().wait().unwrap(), 0);
+    let made = groups_in(&group);
+    assert_eq!(made.len(), 1);
+    let own = |()| std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = pool.call(own, ()).unwrap().unwrap();
+    let name = made[0].file_name().unwrap().to_str().unwrap();
+    assert!(
+        own.lines()
+            .any(|line| line.starts_with("0::") && line.ends_with(name))
+    );
+    pool.worker_pids().into_iter().for_each(kill);
+    assert_eq!(pool.submit(|n: u8| n, 1).unwrap().wait().unwrap(), 1);
+    assert_ne!(groups_in(&group), made, "one for each worker");
     end(pool);
-    drop(group);
-    assert!(!Path::new(&path).exists(), "something is left in it");
+    assert!(groups_in(&group).is_empty(), "no directory is left behind");
+}
+
+#[test]
+fn a_group_is_removed_though_one_in_it_takes_long_to_end() {
+    in_a_control_group(one_takes_long_to_end);
+}
+
+fn one_takes_long_to_end(group: PathBuf) {
+    // The kernel needs a while to take so much memory back. Who is about to end belongs to
+    // a group until then, but can't be moved to another.
+    const MUCH: u64 = 256 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let leave = |path: String| {
+        let dd = format!("exec dd if=/dev/zero of=/dev/null bs={MUCH}");
+        let script = format!("sh -c 'echo $$ > {path}.new; mv {path}.new {path}; {dd}' &");
+        let mut shell = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
+        shell.wait().unwrap();
+    };
+    // A single one may end just before or after the pool looks.
+    for round in 0..8 {
+        let Some(pool) = grouped_within(&group) else {
+            return;
+        };
+        let path = directory.path().join(round.to_string());
+        let path = path.to_str().unwrap().to_owned();
+        pool.call(leave, path.clone()).unwrap().unwrap();
+        let large = numbers_in(&path)[0];
+        until(|| resident(large) >= MUCH);
+        kill(large);
+        end(pool);
+        assert!(groups_in(&group).is_empty(), "no directory is left behind");
+    }
+}
+
+/// The memory that a process has touched, in bytes.
+fn resident(pid: u32) -> u64 {
+    let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let pages: u64 = sizes.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
 }

@@ -30,6 +30,8 @@ mod staff;
 mod stay;
 mod terms;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::time::Duration;
 use threeply_pools::process::{Builder, ProcessPool, StartMethod};
@@ -116,13 +118,21 @@ fn what_everybody_waits_for() -> String {
 ///
 /// What hangs there is told from there, before the test itself is lost patience with.
 pub(crate) fn in_a_process_of_its_own(test: fn(())) {
+    in_a_process_of_its_own_with((), test);
+}
+
+/// The same with something to tell the test.
+pub(crate) fn in_a_process_of_its_own_with<A>(argument: A, test: fn(A))
+where
+    A: Serialize + DeserializeOwned,
+{
     let _dog = watchdog();
     let pool = ProcessPool::builder()
         .workers(1)
         .initializer(watch_over_a_worker, ())
         .build()
         .unwrap();
-    let outcome = pool.submit(test, ()).unwrap().wait();
+    let outcome = pool.submit(test, argument).unwrap().wait();
     if let Err(error) = outcome {
         panic!("{error}");
     }
@@ -186,10 +196,18 @@ pub(crate) fn until(mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process exists and isn't a zombie.
+/// Whether a process exists and may yet do something: neither a zombie nor about to
+/// become one, which takes the kernel a moment.
 pub(crate) fn is_alive(pid: u32) -> bool {
+    const ENDING: u32 = 0x4; // `PF_EXITING`
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
+    let Some((_, fields)) = stat.rsplit_once(") ") else {
+        return false;
+    };
+    let mut fields = fields.split(' ');
+    let state = fields.next().unwrap();
+    let flags: u32 = fields.nth(5).unwrap().parse().unwrap();
+    !matches!(state, "Z" | "X") && flags & ENDING == 0
 }
 
 /// Whether the tests may take minutes.
