@@ -51,7 +51,8 @@ impl ControlGroup {
     ///
     /// # Errors
     /// `NotFound` without version 2 or where our own group isn't mounted, `Unsupported`
-    /// before Linux 5.14, `PermissionDenied` or `ReadOnlyFilesystem` where our own group isn't delegated to us.
+    /// before Linux 5.14, `PermissionDenied` or `ReadOnlyFilesystem` where our own
+    /// group isn't delegated to us.
     pub fn new(nonce: u64) -> io::Result<ControlGroup> {
         let ours = our_own()?;
         let name = format!("{PREFIX}{}-{nonce:016x}", std::process::id());
@@ -97,29 +98,35 @@ impl ControlGroup {
     ///
     /// Once isn't enough: a member may start another while it is moved, and one that is
     /// about to end can't be moved any more, but holds the group for a moment yet.
+    /// **Blocks** for as long as that takes, up to [`limits::GROUP_PATIENCE`].
     pub fn disband(&self) {
         let give_up_at = Instant::now() + limits::GROUP_PATIENCE;
-        while fs::remove_dir(&self.directory).is_err_and(|error| is_in_use(&error)) {
-            if Instant::now() >= give_up_at {
+        while !self.remove() {
+            self.move_out();
+            if self.remove() || Instant::now() >= give_up_at {
                 return;
             }
-            if !self.move_out() {
-                thread::sleep(LOOK_AGAIN);
-            }
+            thread::sleep(LOOK_AGAIN);
         }
     }
 
-    /// Moves the members to our own group; whether there was one that could be moved.
-    fn move_out(&self) -> bool {
-        let members = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
-        let ours = self.ours.join("cgroup.procs");
-        let moved = members.lines().map(|member| fs::write(&ours, member));
-        moved.filter(Result::is_ok).count() > 0
+    /// Whether it could be removed, or can't be, whatever is done about its members.
+    fn remove(&self) -> bool {
+        let removed = fs::remove_dir(&self.directory);
+        removed.map_or_else(
+            |error| error.kind() != io::ErrorKind::ResourceBusy,
+            |()| true,
+        )
     }
-}
 
-fn is_in_use(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ResourceBusy
+    /// Moves the members to our own group.
+    fn move_out(&self) {
+        let members = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
+        for member in members.lines() {
+            // It may have ended meanwhile.
+            let _ = fs::write(self.ours.join("cgroup.procs"), member);
+        }
+    }
 }
 
 impl Drop for ControlGroup {
