@@ -151,11 +151,11 @@ fn our_own() -> io::Result<PathBuf> {
     ours.next().ok_or(io::ErrorKind::NotFound.into())
 }
 
-/// Whether this is a group of version 2 that has this process in it.
+/// Whether this is a group of version 2 that has a process in it.
 fn is_in(group: &Path, pid: u32) -> bool {
     group.join("cgroup.controllers").exists()
         && fs::read_to_string(group.join("cgroup.procs"))
-            .is_ok_and(|members| members.lines().any(|member| member == pid.to_string()))
+            .is_ok_and(|members| members.lines().any(|member| member.parse() == Ok(pid)))
 }
 
 /// Removes what processes that are no more have left behind: empty, or it stays. For a
@@ -185,6 +185,20 @@ fn sweep_in(ours: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_believed_to_be_ours_if_it_has_us_in_it() {
+        let group = tempfile::tempdir().unwrap();
+        let (controllers, members) = ("cgroup.controllers", "cgroup.procs");
+        let is_ours = || is_in(group.path(), 12);
+        assert!(!is_ours());
+        fs::write(group.path().join(members), "1\n12\n").unwrap();
+        assert!(!is_ours(), "of version 1");
+        fs::write(group.path().join(controllers), "").unwrap();
+        assert!(is_ours());
+        fs::write(group.path().join(members), "1\n123\n").unwrap();
+        assert!(!is_ours(), "others'");
+    }
 
     #[test]
     fn what_the_dead_left_is_removed_and_nothing_else() {

@@ -148,7 +148,7 @@ pub const CHUNK_MAX: usize = 2048;
 /// in a ring, several times.
 pub const CHUNK_BYTES: usize = 12 * 1024;
 
-/// All that is in a worker's control group is gone within so long after it was killed, or
-/// moved after its worker has gone (at once, unless something is in the middle of what
-/// can't be interrupted, or of its end).
+/// How long to wait until a worker's control group is empty, after what was in it has been
+/// killed, or moved out (it is at once, unless something is in the middle of what can't be
+/// interrupted, or of its end).
 pub const GROUP_PATIENCE: Duration = Duration::from_secs(1);

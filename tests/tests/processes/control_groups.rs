@@ -1,6 +1,5 @@
 //! Workers in control groups of their own: real ones, since what counts is what the
 //! kernel does. Skipped, aloud, where none can be made.
-
 //!
 //! Each test is a process of its own, in a group of its own: so groups can be counted,
 //! and what a test that fails leaves behind is in nobody's way.
@@ -87,15 +86,17 @@ fn groups_in(group: &Path) -> Vec<PathBuf> {
     groups.map(|group| group.path()).collect()
 }
 
-/// Starts a process in a session of its own, and without the variable by which others
-/// are found. It writes its number.
-fn leave_without_a_trace(path: &str) {
-    let script = format!(
-        "env -i setsid sh -c 'echo $$ > {path}.new; mv {path}.new {path}; exec sleep 600' &"
-    );
+/// Starts a process in the background, by `by`, that writes its number and becomes `what`.
+fn leave(path: &str, by: &str, what: &str) {
+    let script = format!("{by} sh -c 'echo $$ > {path}.new; mv {path}.new {path}; exec {what}' &");
     let mut shell = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
     shell.wait().unwrap();
     until(|| std::fs::exists(path).unwrap());
+}
+
+/// [`leave`]s one in a session of its own, without the variable by which others are found.
+fn leave_without_a_trace(path: &str) {
+    leave(path, "env -i setsid", "sleep 600");
 }
 
 #[test]
@@ -273,11 +274,12 @@ fn one_takes_long_to_end(group: PathBuf) {
     // a group until then, but can't be moved to another.
     const MUCH: u64 = 256 << 20;
     let directory = tempfile::tempdir().unwrap();
-    let leave = |path: String| {
-        let dd = format!("exec dd if=/dev/zero of=/dev/null bs={MUCH}");
-        let script = format!("sh -c 'echo $$ > {path}.new; mv {path}.new {path}; {dd}' &");
-        let mut shell = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
-        shell.wait().unwrap();
+    let leave_a_large_one = |path: String| {
+        leave(
+            &path,
+            "",
+            &format!("dd if=/dev/zero of=/dev/null bs={MUCH}"),
+        );
     };
     // A single one may end just before or after the pool looks.
     for round in 0..8 {
@@ -286,7 +288,7 @@ fn one_takes_long_to_end(group: PathBuf) {
         };
         let path = directory.path().join(round.to_string());
         let path = path.to_str().unwrap().to_owned();
-        pool.call(leave, path.clone()).unwrap().unwrap();
+        pool.call(leave_a_large_one, path.clone()).unwrap().unwrap();
         let large = numbers_in(&path)[0];
         until(|| resident(large) >= MUCH);
         kill(large);
@@ -297,7 +299,8 @@ fn one_takes_long_to_end(group: PathBuf) {
 
 /// The memory that a process has touched, in bytes.
 fn resident(pid: u32) -> u64 {
-    let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    let pages: u64 = sizes.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.map_or("0", |line| line.trim().trim_end_matches(" kB"));
+    kilobytes.parse::<u64>().unwrap() << 10
 }
